@@ -17,10 +17,9 @@ func (l vectorLevel) activate(name string) {
 	TEXT(fmt.Sprintf("activate%s%s", name, l.suffix()), NOSPLIT, "func(x *byte, n int, alpha float32)")
 	Doc("applies " + name + " to n floats, a multiple of the vector's, in place.")
 	Pragma("noescape")
-	p := Load(Param("x"), GP64())
-	n := Load(Param("n"), GP64())
-	alpha := l.reg()
-	broadcastParam("alpha", alpha)
+	p := arg("x")
+	n := arg("n")
+	alpha := l.param("alpha")
 	zero := l.zero()
 	Label("loop")
 	x := l.reg()
@@ -43,15 +42,6 @@ func (l vectorLevel) activate(name string) {
 	JG(LabelRef("loop"))
 	VZEROUPPER()
 	RET()
-}
-
-// broadcastParam fills a vector with a float argument.
-func broadcastParam(name string, v reg.VecVirtual) {
-	p, err := Param(name).Resolve()
-	if err != nil {
-		panic(err)
-	}
-	VBROADCASTSS(p.Addr, v)
 }
 
 // leakyRelu is x where x isn't below 0, x·alpha elsewhere.
@@ -132,22 +122,4 @@ func (l vectorLevel) inverse(y reg.VecVirtual) reg.VecVirtual {
 	VFNMADD231PS(r, y, e)
 	VMULPS_Z(e, r, finite, r)
 	return r
-}
-
-// constants holds the vectors of equal numbers that have been written.
-var constants = map[uint32]Mem{}
-
-func constant(v float32) Mem { return integer(math.Float32bits(v)) }
-
-// integer gives a vector of 16 equal words in read-only memory.
-func integer(v uint32) Mem {
-	if m, ok := constants[v]; ok {
-		return m
-	}
-	m := GLOBL(fmt.Sprintf("vector_%08x", v), RODATA|NOPTR)
-	for i := range 16 {
-		DATA(i*4, U32(v))
-	}
-	constants[v] = m
-	return m
 }

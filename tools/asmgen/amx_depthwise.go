@@ -37,23 +37,18 @@ func amxDepthwise() {
 	TEXT("depthwise512", NOSPLIT, "func(t *byte)")
 	Doc("computes rows of windows of 16 channels; t is a *Depthwise.")
 	Pragma("noescape")
-	t := Load(Param("t"), GP64()).(GPVirtual)
-	load := func(off int) GPVirtual {
-		r := GP64()
-		MOVQ(Mem{Base: t, Disp: off}, r)
-		return r
-	}
-	d := &depthwiseLoop{src: load(depthwiseSrc), dst: load(depthwiseDst), weights: load(depthwiseWeights), bias: load(depthwiseBias),
-		taps: load(depthwiseTaps), count: load(depthwiseCount), n: GP64(), step: load(depthwiseStep), form: load(depthwiseForm),
+	t := argStruct{arg("t")}
+	d := &depthwiseLoop{src: t.value(depthwiseSrc), dst: t.value(depthwiseDst), weights: t.value(depthwiseWeights), bias: t.value(depthwiseBias),
+		taps: t.value(depthwiseTaps), count: t.value(depthwiseCount), n: GP64(), step: t.value(depthwiseStep), form: t.value(depthwiseForm),
 		tap: GP64(), left: GP64(), at: GP64(), w: GP64()}
-	VBROADCASTSS(Mem{Base: t, Disp: depthwiseLo}, Z30)
-	VBROADCASTSS(Mem{Base: t, Disp: depthwiseHi}, Z31)
+	VBROADCASTSS(t.field(depthwiseLo), Z30)
+	VBROADCASTSS(t.field(depthwiseHi), Z31)
 	rows, rowSrc := AllocLocal(8), AllocLocal(8)
-	MOVQ(Mem{Base: t, Disp: depthwiseRows}, d.at)
+	MOVQ(t.field(depthwiseRows), d.at)
 	MOVQ(d.at, rows)
 	Label("row")
 	MOVQ(d.src, rowSrc)
-	MOVQ(Mem{Base: t, Disp: depthwiseN}, d.n)
+	MOVQ(t.field(depthwiseN), d.n)
 	for _, step := range []int{64, 128} {
 		CMPQ(d.step, U32(uint64(step)))
 		JNE(LabelRef(fmt.Sprintf("not%d", step)))
@@ -65,8 +60,8 @@ func amxDepthwise() {
 	}
 	d.group(1, 0)
 	MOVQ(rowSrc, d.src)
-	ADDQ(Mem{Base: t, Disp: depthwiseRowStep}, d.src)
-	ADDQ(Mem{Base: t, Disp: depthwiseRowGap}, d.dst)
+	ADDQ(t.field(depthwiseRowStep), d.src)
+	ADDQ(t.field(depthwiseRowGap), d.dst)
 	DECQ(rows)
 	JNE(LabelRef("row"))
 	VZEROUPPER()
@@ -76,14 +71,14 @@ func amxDepthwise() {
 // again goes back where a row of at least so many windows has a few left, so that the
 // last ones are computed with some before them once more: sums of few windows wait for
 // each other.
-func (d *depthwiseLoop) again(t GPVirtual, windows, step int) {
+func (d *depthwiseLoop) again(t argStruct, windows, step int) {
 	if windows == 14 {
 		return
 	}
 	done := fmt.Sprintf("done%dby%d", windows, step)
 	TESTQ(d.n, d.n)
 	JEQ(LabelRef(done))
-	CMPQ(Mem{Base: t, Disp: depthwiseN}, Imm(uint64(windows)))
+	CMPQ(t.field(depthwiseN), Imm(uint64(windows)))
 	JLT(LabelRef(done))
 	MOVQ(U32(uint64(windows)), d.at)
 	SUBQ(d.n, d.at) // windows to go back
@@ -166,7 +161,7 @@ func amxWiden() {
 	TEXT("widen512", NOSPLIT, "func(dst *float32, src *uint16, left, n, right, rows, step int)")
 	Doc("widens rows of n pixels of 16 channels, step bytes apart, between so many pixels of zeros.")
 	Pragma("noescape")
-	dst, src, rows, step := Load(Param("dst"), GP64()).(GPVirtual), Load(Param("src"), GP64()).(GPVirtual), Load(Param("rows"), GP64()).(GPVirtual), Load(Param("step"), GP64()).(GPVirtual)
+	dst, src, rows, step := arg("dst"), arg("src"), arg("rows"), arg("step")
 	at, count := GP64(), GP64()
 	zeros := func(side string) {
 		Load(Param(side), count)

@@ -53,7 +53,7 @@ func amxDots(columns int) {
 	TEXT(fmt.Sprintf("dots512x%d", columns), NOSPLIT, "func(t *byte)")
 	Doc(fmt.Sprintf("multiplies rows by %d columns; t is a *dots.", columns))
 	Pragma("noescape")
-	d := &dots{vecs: columns / 16, t: Load(Param("t"), GP64()).(GPVirtual)}
+	d := &dots{vecs: columns / 16, t: arg("t")}
 	for _, r := range []*GPVirtual{&d.a, &d.quads[0], &d.quads[1], &d.quads[2], &d.lda, &d.lda3, &d.b, &d.offsets, &d.steps, &d.pairs, &d.next, &d.x} {
 		*r = GP64()
 	}

@@ -41,7 +41,7 @@ func amxFinish() {
 	TEXT("finish512", NOSPLIT, "func(t *byte)")
 	Doc("finishes rows of a panel; t is a *Finish.")
 	Pragma("noescape")
-	t := Load(Param("t"), GP64())
+	t := arg("t")
 	g := &gemmKernel{gemmFlavour: gemmZMM, wide: 1, vecs: 2, t: t.(GPVirtual)}
 	g.flags = g.load(finishFlags)
 	src, dst, rows, res, rowBias := g.load(finishSrc), g.load(finishDst), g.load(finishRows), g.load(finishResidual), g.load(finishRowBias)

@@ -48,16 +48,11 @@ func amxPixels(silu bool) {
 	TEXT(name, NOSPLIT, "func(t *byte)")
 	Doc(doc)
 	Pragma("noescape")
-	t := Load(Param("t"), GP64()).(GPVirtual)
-	load := func(off int) GPVirtual {
-		r := GP64()
-		MOVQ(Mem{Base: t, Disp: off}, r)
-		return r
-	}
-	p := &pixelLoop{src: load(pixelsSrc), dst: load(pixelsDst), res: load(pixelsResidual), rows: load(pixelsRows),
-		silu: silu, lds: load(pixelsLDS), ldc: load(pixelsLDC), ldr: load(pixelsLDR), halfC: load(pixelsHalfC), halfR: load(pixelsHalfR)}
-	bias, form, m := load(pixelsBias), load(pixelsForm), GP32()
-	MOVL(Mem{Base: t, Disp: pixelsMask}, m)
+	t := argStruct{arg("t")}
+	p := &pixelLoop{src: t.value(pixelsSrc), dst: t.value(pixelsDst), res: t.value(pixelsResidual), rows: t.value(pixelsRows),
+		silu: silu, lds: t.value(pixelsLDS), ldc: t.value(pixelsLDC), ldr: t.value(pixelsLDR), halfC: t.value(pixelsHalfC), halfR: t.value(pixelsHalfR)}
+	bias, form, m := t.value(pixelsBias), t.value(pixelsForm), GP32()
+	MOVL(t.field(pixelsMask), m)
 	for j := range p.k {
 		p.k[j] = K()
 		KMOVW(m, p.k[j])
@@ -66,8 +61,8 @@ func amxPixels(silu bool) {
 	if silu {
 		loadSilu()
 	} else {
-		VBROADCASTSS(Mem{Base: t, Disp: pixelsLo}, Z30)
-		VBROADCASTSS(Mem{Base: t, Disp: pixelsHi}, Z31)
+		VBROADCASTSS(t.field(pixelsLo), Z30)
+		VBROADCASTSS(t.field(pixelsHi), Z31)
 	}
 	TESTQ(bias, bias)
 	JEQ(LabelRef("nobias"))
@@ -195,8 +190,8 @@ func amxHalves() {
 	TEXT("halves512", NOSPLIT, "func(dst, lo, hi *uint16, n, step int)")
 	Doc("joins n pixels, step bytes apart, of two blocks of 16 channels; hi may be nil, which stands for zeros.")
 	Pragma("noescape")
-	dst, lo, hi := Load(Param("dst"), GP64()).(GPVirtual), Load(Param("lo"), GP64()).(GPVirtual), Load(Param("hi"), GP64()).(GPVirtual)
-	n, step := Load(Param("n"), GP64()).(GPVirtual), Load(Param("step"), GP64()).(GPVirtual)
+	dst, lo, hi := arg("dst"), arg("lo"), arg("hi")
+	n, step := arg("n"), arg("step")
 	TESTQ(hi, hi)
 	JEQ(LabelRef("single"))
 	for _, both := range []bool{true, false} {
@@ -226,8 +221,8 @@ func amxMaximum() {
 	TEXT("maximum512", NOSPLIT, "func(dst, src *uint16, taps *int, count, n, step int)")
 	Doc("gives the largest of so many taps, bytes from src, of n windows of 16 channels, step bytes apart.")
 	Pragma("noescape")
-	dst, src, first := Load(Param("dst"), GP64()).(GPVirtual), Load(Param("src"), GP64()).(GPVirtual), Load(Param("taps"), GP64()).(GPVirtual)
-	count, n, step := Load(Param("count"), GP64()).(GPVirtual), Load(Param("n"), GP64()).(GPVirtual), Load(Param("step"), GP64()).(GPVirtual)
+	dst, src, first := arg("dst"), arg("src"), arg("taps")
+	count, n, step := arg("count"), arg("n"), arg("step")
 	taps, left, tap := GP64(), GP64(), GP64()
 	read := func(z VecPhysical) {
 		MOVQ(Mem{Base: taps}, tap)

@@ -11,8 +11,8 @@ func amxBlocks() {
 	TEXT("blocks512", NOSPLIT, "func(dst *uint16, lo, hi *float32, n, step int)")
 	Doc("rounds n pixels, step bytes apart, of two blocks of 16 channels; hi may be nil, which stands for zeros.")
 	Pragma("noescape")
-	dst, lo, hi := Load(Param("dst"), GP64()).(GPVirtual), Load(Param("lo"), GP64()).(GPVirtual), Load(Param("hi"), GP64()).(GPVirtual)
-	n, step := Load(Param("n"), GP64()).(GPVirtual), Load(Param("step"), GP64()).(GPVirtual)
+	dst, lo, hi := arg("dst"), arg("lo"), arg("hi")
+	n, step := arg("n"), arg("step")
 	VPXORD(Z1, Z1, Z1)
 	TESTQ(hi, hi)
 	JEQ(LabelRef("single"))
@@ -45,14 +45,14 @@ func amxPlanes() {
 	TEXT("planes512", NOSPLIT, "func(dst *uint16, p0, p1, p2, p3 *float32, n int)")
 	Doc("rounds n pixels of four planes; a plane that is nil stands for zeros.")
 	Pragma("noescape")
-	dst, n := Load(Param("dst"), GP64()).(GPVirtual), Load(Param("n"), GP64()).(GPVirtual)
+	dst, n := arg("dst"), arg("n")
 	var planes [4]GPVirtual
 	for i, name := range []string{"p0", "p1", "p2", "p3"} {
-		planes[i] = Load(Param(name), GP64()).(GPVirtual)
+		planes[i] = arg(name)
 	}
 	lowHalf, highHalf := Z8, Z9
-	VMOVDQU32(interleaved("planesLow", 0), lowHalf)
-	VMOVDQU32(interleaved("planesHigh", 8), highHalf)
+	VMOVDQU32(dwords("planesLow", func(i int) int { return i/2 + 16*(i%2) }), lowHalf)
+	VMOVDQU32(dwords("planesHigh", func(i int) int { return 8 + i/2 + 16*(i%2) }), highHalf)
 	m, pixels, low, high := GP32(), K(), K(), K()
 	Label("loop")
 	MOVL(U32(1<<32-1), m)
@@ -95,13 +95,4 @@ func amxPlanes() {
 	JGT(LabelRef("loop"))
 	VZEROUPPER()
 	RET()
-}
-
-// interleaved is the indices that take elements from of two vectors in turn.
-func interleaved(name string, from int) Mem {
-	m := GLOBL(name, RODATA|NOPTR)
-	for i := range 16 {
-		DATA(4*i, U32(uint32(from+i/2+16*(i%2))))
-	}
-	return m
 }

@@ -412,13 +412,8 @@ func attnSettle() {
 	TEXT("settle512", NOSPLIT, "func(t *byte)")
 	Doc("divides rows by the sums of their weights; t is a *settle.")
 	Pragma("noescape")
-	t := Load(Param("t"), GP64()).(GPVirtual)
-	load := func(off int) GPVirtual {
-		r := GP64()
-		MOVQ(Mem{Base: t, Disp: off}, r)
-		return r
-	}
-	o, l, dst, sums, ldo, ldd, left := load(settleO), load(settleL), load(settleDst), load(settleSums), load(settleLDO), load(settleLDD), load(settleRows)
+	t := argStruct{arg("t")}
+	o, l, dst, sums, ldo, ldd, left := t.value(settleO), t.value(settleL), t.value(settleDst), t.value(settleSums), t.value(settleLDO), t.value(settleLDD), t.value(settleRows)
 	Label("row")
 	sum := v.tree([]vec{v.load(Mem{Base: l})}, joinSum).AsX()
 	VMOVSS(sum, Mem{Base: sums})
@@ -430,7 +425,7 @@ func attnSettle() {
 	MOVQ(o, from)
 	MOVQ(dst, to)
 	v.part = "divide"
-	v.rowLoop(load(settleN), 4, []GPVirtual{from, to}, func(disp int, t *tail) {
+	v.rowLoop(t.value(settleN), 4, []GPVirtual{from, to}, func(disp int, t *tail) {
 		v.put(v.mul(v.get(from, disp, t), inverse), to, disp, t)
 	})
 	ADDQ(ldo, o)
@@ -447,8 +442,8 @@ func attnPairs() {
 	TEXT("pairs512", NOSPLIT, "func(dst, src *uint16, stride, pairs, n int)")
 	Doc("interleaves pairs of rows of n numbers and fills up to 32 columns with zeros. The stride is in bytes.")
 	Pragma("noescape")
-	dst, src, stride := Load(Param("dst"), GP64()).(GPVirtual), Load(Param("src"), GP64()).(GPVirtual), Load(Param("stride"), GP64()).(GPVirtual)
-	pairs, n := Load(Param("pairs"), GP64()).(GPVirtual), Load(Param("n"), GP64()).(GPVirtual)
+	dst, src, stride := arg("dst"), arg("src"), arg("stride")
+	pairs, n := arg("pairs"), arg("n")
 	all, _, _ := firstOf32(n)
 	low, high := ZMM(), ZMM()
 	VMOVDQU64(interleavedWords("pairsLow", 0), low)

@@ -16,7 +16,6 @@ func blend() {
 	for _, v := range rowLevels {
 		TEXT("rows"+v.suffix(), NOSPLIT, "func(dst, src *float32, offsets *int, weights *float32, taps, n int)")
 		Pragma("noescape")
-		arg := func(name string) reg.GPVirtual { return Load(Param(name), GP64()).(reg.GPVirtual) }
 		b := blended{level: v, dst: arg("dst"), src: arg("src"), offsets: arg("offsets"), weights: arg("weights"), taps: arg("taps")}
 		n, w := arg("n"), v.width()
 		for _, vectors := range []int{4, 1} {

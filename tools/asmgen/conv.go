@@ -34,7 +34,7 @@ func convFamily() {
 // fetchFrom is what a line fetches for later calls: what is left of it, or
 // nothing new.
 func (a tileArgs) fetchFrom(nothing reg.GPVirtual) reg.GPVirtual {
-	next := a.get(tileNext)
+	next := a.value(tileNext)
 	CMPQ(next, a.field(tileNextEnd))
 	CMOVQCC(nothing, next)
 	return next
@@ -42,7 +42,7 @@ func (a tileArgs) fetchFrom(nothing reg.GPVirtual) reg.GPVirtual {
 
 // fetched notes how far a line has fetched.
 func (a tileArgs) fetched(next reg.GPVirtual) {
-	old := a.get(tileNext)
+	old := a.value(tileNext)
 	CMPQ(old, a.field(tileNextEnd))
 	JCC(LabelRef("allfetched"))
 	MOVQ(next, a.field(tileNext))
@@ -61,14 +61,14 @@ func (l vectorLevel) convTile(nb, mr int) {
 	args.firstLine()
 	t := &convLoops{vectorLevel: l, tileArgs: args, acc: l.begin(args, nb, mr)}
 	in := GP64()
-	t.w = args.get(tileWeights)
+	t.w = args.value(tileWeights)
 	MOVQ(args.in, in)
 	t.next = args.fetchFrom(t.w)
 	t.strides(nb)
-	t.px = newPixels(GP64(), args.get(tileInPx), mr)
+	t.px = newPixels(GP64(), args.value(tileInPx), mr)
 	t.ws = l.regs(nb)
 	t.bc = l.regs(2)
-	n := args.get(tileBlocks)
+	n := args.value(tileBlocks)
 	TESTQ(n, n)
 	JE(LabelRef("sum"))
 	MOVQ(n, blocks)
@@ -173,7 +173,7 @@ func (t *convLoops) severalTaps(in, n reg.GPVirtual) {
 
 // singleTap adds the products of n blocks, each of which has one tap.
 func (t *convLoops) singleTap(in, n reg.GPVirtual) {
-	step, skip := t.get(tileInBlock), t.get(tileWSkipKH)
+	step, skip := t.value(tileInBlock), t.value(tileWSkipKH)
 	ADDQ(t.field(tileWSkipIC), skip)
 	ADDQ(I32(int32(8*t.bytes())), skip)
 	MOVQ(in, t.px.base)
@@ -205,7 +205,7 @@ func (t *convLoops) fetchLine() {
 // strides finds the weights of further blocks.
 func (t *convLoops) strides(nb int) {
 	if nb > 1 {
-		t.wOut = t.get(tileWOut)
+		t.wOut = t.value(tileWOut)
 	}
 	if nb > 3 {
 		t.wOut3 = GP64()

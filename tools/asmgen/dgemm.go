@@ -5,7 +5,6 @@ import (
 
 	. "github.com/mmcloughlin/avo/build"
 	. "github.com/mmcloughlin/avo/operand"
-	"github.com/mmcloughlin/avo/reg"
 )
 
 func init() { families["dgemm"] = dgemm }
@@ -26,8 +25,7 @@ func (v level) doubleTile(rows int) {
 	name, size := fmt.Sprintf("tile%dx%d", 32*v.width(), rows), 4*v.width()
 	TEXT(name, NOSPLIT, "func(c, a, b *float64, ldc, lda, ldb, k int)")
 	Pragma("noescape")
-	param := func(name string) reg.GPVirtual { return Load(Param(name), GP64()).(reg.GPVirtual) }
-	c, a, b, ldc, lda, ldb, k := param("c"), param("a"), param("b"), param("ldc"), param("lda"), param("ldb"), param("k")
+	c, a, b, ldc, lda, ldb, k := arg("c"), arg("a"), arg("b"), arg("ldc"), arg("lda"), arg("ldb"), arg("k")
 	var acc [4][columns]vec
 	for i := range rows {
 		for j := range columns {

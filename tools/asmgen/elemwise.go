@@ -23,8 +23,6 @@ func elemwise() {
 	}
 }
 
-type vec = reg.VecVirtual
-
 // unaryFunc is a function's body; params are broadcast where it has some.
 type unaryFunc struct {
 	name   string
@@ -168,24 +166,4 @@ func (v level) minMax() {
 	result(v.foldRegister(lo[0], least), Return("lo"))
 	result(v.foldRegister(hi[0], most), Return("hi"))
 	end()
-}
-
-// foldRegister joins lane j with lane j+h for each half h down to 1. join
-// computes r from the upper lanes b and the lower lanes a.
-func (v level) foldRegister(x vec, join func(b, a, r Op)) vec {
-	low := Op(x.AsX())
-	if v.wide {
-		up, y := YMM(), YMM()
-		VEXTRACTF32X8(Imm(1), x, up)
-		join(up, x.AsY(), y)
-		x, low = y, y.AsX()
-	}
-	up, r := XMM(), XMM()
-	VEXTRACTF128(Imm(1), x, up)
-	join(up, low, r)
-	VPERMILPS(Imm(0x0e), r, up)
-	join(up, r, r)
-	VPERMILPS(Imm(0x01), r, up)
-	join(up, r, r)
-	return r
 }

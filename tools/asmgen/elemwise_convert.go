@@ -3,19 +3,7 @@ package main
 import (
 	. "github.com/mmcloughlin/avo/build"
 	. "github.com/mmcloughlin/avo/operand"
-	"github.com/mmcloughlin/avo/reg"
 )
-
-// wholeLoop walks as many elements as fill registers; Go's code does the rest.
-func (v level) wholeLoop(n reg.GPVirtual, emit func()) {
-	SUBQ(step(v.width()), n)
-	JLT(LabelRef("done"))
-	Label("each")
-	emit()
-	SUBQ(step(v.width()), n)
-	JGE(LabelRef("each"))
-	Label("done")
-}
 
 // conversion is a loop over elements of two sizes in bytes.
 func (v level) conversion(name, dstType, srcType string, dstSize, srcSize int, emit func(dst, src Mem)) {

@@ -4,7 +4,6 @@ import (
 	"fmt"
 	"math"
 
-	"github.com/mmcloughlin/avo/attr"
 	. "github.com/mmcloughlin/avo/build"
 	. "github.com/mmcloughlin/avo/operand"
 )
@@ -56,18 +55,11 @@ func (v level) doubleFunctions() {
 // double is a number in all lanes.
 func (v level) double(f float64) vec {
 	b := math.Float64bits(f)
-	m, ok := quads[b]
-	if !ok {
-		m = GLOBL(fmt.Sprintf("quad%016x", b), attr.RODATA|attr.NOPTR)
-		DATA(0, U64(b))
-		quads[b] = m
-	}
+	m := data(fmt.Sprintf("quad%016x", b), func() { DATA(0, U64(b)) })
 	r := v.reg()
 	VBROADCASTSD(m, r)
 	return r
 }
-
-var quads = map[uint64]Mem{}
 
 // bySign is a where x has the sign bit, else b.
 func (v level) bySign(x, a, b, r vec) {

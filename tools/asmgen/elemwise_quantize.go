@@ -1,7 +1,6 @@
 package main
 
 import (
-	"github.com/mmcloughlin/avo/attr"
 	. "github.com/mmcloughlin/avo/build"
 	. "github.com/mmcloughlin/avo/operand"
 	"github.com/mmcloughlin/avo/reg"
@@ -114,21 +113,6 @@ func quotients(name, typ string, signed bool) {
 		ADDQ(step(16), dst)
 	})
 	end()
-}
-
-var dwordTables = map[string]Mem{}
-
-// dwords is a table of 16 numbers of 32 bits in the data section.
-func dwords(name string, f func(i int) int) Mem {
-	if m, ok := dwordTables[name]; ok {
-		return m
-	}
-	m := GLOBL(name, attr.RODATA|attr.NOPTR)
-	for i := range 16 {
-		DATA(4*i, U32(uint32(f(i))))
-	}
-	dwordTables[name] = m
-	return m
 }
 
 func (v level) dequantize(name, typ string, signed bool) {

@@ -75,10 +75,6 @@ func typedFamily() {
 	}
 }
 
-func vectorOp(f func(ops ...Op)) func(b Op, a, r reg.VecVirtual) {
-	return func(b Op, a, r reg.VecVirtual) { f(b, a, r) }
-}
-
 // extremum64 is the lesser or greater of 64-bit integers, for which AVX2 has no instruction.
 func (v level) extremum64(wide func(ops ...Op), greater bool) func(b Op, a, r reg.VecVirtual) {
 	if v.wide {
@@ -118,14 +114,6 @@ func (v level) equalBytes(b Op, a, r reg.VecVirtual) {
 	}
 	VPCMPEQB(b, a, r)
 	VPAND(truthOnes(), r, r)
-}
-
-// bits is an operation on bits at both levels.
-func (v level) bits(narrow func(b, a, r Op), wide func(ops ...Op)) func(b Op, a, r reg.VecVirtual) {
-	if v.wide {
-		return vectorOp(wide)
-	}
-	return func(b Op, a, r reg.VecVirtual) { narrow(b, a, r) }
 }
 
 // storeTruths writes a byte, 0 or 1, for each element of a condition.
@@ -343,16 +331,4 @@ func (v level) truth(name string, one func() vec, do func(a, b, one, r vec)) {
 		}
 	})
 	end()
-}
-
-// byteLoop is wholeLoop for elements of so many bytes.
-func (v level) byteLoop(n reg.GPVirtual, size int, emit func()) {
-	count := 4 * v.width() / size
-	SUBQ(step(count), n)
-	JLT(LabelRef("done"))
-	Label("each")
-	emit()
-	SUBQ(step(count), n)
-	JGE(LabelRef("each"))
-	Label("done")
 }

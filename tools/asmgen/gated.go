@@ -20,8 +20,8 @@ func gatedFamily() {
 
 // cellGates is where each gate of a cell lies: a stride, in elements, apart.
 func cellGates(n int) []reg.GPVirtual {
-	stride := Load(Param("stride"), GP64()).(reg.GPVirtual)
-	gates := []reg.GPVirtual{Load(Param("gates"), GP64()).(reg.GPVirtual)}
+	stride := arg("stride")
+	gates := []reg.GPVirtual{arg("gates")}
 	for len(gates) < n {
 		next := GP64()
 		LEAQ(Mem{Base: gates[len(gates)-1], Index: stride, Scale: 4}, next)
@@ -30,13 +30,11 @@ func cellGates(n int) []reg.GPVirtual {
 	return gates
 }
 
-func cellPointer(name string) reg.GPVirtual { return Load(Param(name), GP64()).(reg.GPVirtual) }
-
 // lstmCell computes c = f·c + i·g and h = o·tanh(c).
 func (v level) lstmCell() {
 	TEXT("lstm"+v.suffix(), NOSPLIT, "func(gates *float32, stride int, c, h *float32, n int)")
 	Pragma("noescape")
-	g, c, h, n := cellGates(4), cellPointer("c"), cellPointer("h"), cellPointer("n")
+	g, c, h, n := cellGates(4), arg("c"), arg("h"), arg("n")
 	in, out, forget, cell := g[0], g[1], g[2], g[3]
 	v.rowLoop(n, 1, append(g, c, h), func(disp int, t *tail) {
 		new := v.mul(v.sigmoid(v.get(in, disp, t)), v.tanh(v.get(cell, disp, t)))
@@ -56,11 +54,11 @@ func (v level) gruCell(name string, linear bool) {
 	}
 	TEXT(name+v.suffix(), NOSPLIT, signature)
 	Pragma("noescape")
-	g, h, next, n := cellGates(3), cellPointer("h"), cellPointer("next"), cellPointer("n")
+	g, h, next, n := cellGates(3), arg("h"), arg("next"), arg("n")
 	pointers := append(g, h, next)
 	var x reg.GPVirtual
 	if linear {
-		x = cellPointer("x")
+		x = arg("x")
 		pointers = append(pointers, x)
 	}
 	v.rowLoop(n, 1, pointers, func(disp int, t *tail) {

@@ -151,7 +151,7 @@ func gemmHalf(mr int) {
 func (g *gemmKernel) write(name string) {
 	TEXT(name, NOSPLIT, "func(t *byte)")
 	Pragma("noescape")
-	g.t = Load(Param("t"), GP64()).(reg.GPVirtual)
+	g.t = arg("t")
 	if g.gemmFlavour == gemmZMM {
 		g.loadOpmasks()
 	}
@@ -259,19 +259,7 @@ func (g *gemmKernel) loadVectorMasks() {
 	}
 }
 
-var gemmConstants = map[string]Mem{}
-
-func (g *gemmKernel) constant(name string, words []uint32) Mem {
-	if m, ok := gemmConstants[name]; ok {
-		return m
-	}
-	m := GLOBL(name, RODATA|NOPTR)
-	for i, w := range words {
-		DATA(i*4, U32(w))
-	}
-	gemmConstants[name] = m
-	return m
-}
+func (g *gemmKernel) constant(name string, values []uint32) Mem { return words(name, values...) }
 
 // unless jumps over what emit writes where a flag is not set.
 func (g *gemmKernel) unless(flag int, label string, emit func()) {
@@ -356,13 +344,7 @@ func (g *gemmKernel) storeColumns(v reg.VecVirtual, m Mem, j int) {
 func (g *gemmKernel) product() {
 	const unroll = 4
 	g.lda = g.load(gemmLDA)
-	g.a = []reg.GPVirtual{g.load(gemmA)}
-	for i := 3; i < g.mr; i += 3 {
-		r := GP64()
-		LEAQ(Mem{Base: g.a[len(g.a)-1], Index: g.lda, Scale: 2}, r)
-		ADDQ(g.lda, r)
-		g.a = append(g.a, r)
-	}
+	g.a = newRowPointers(g.load(gemmA), g.lda, g.mr).thirds
 	if g.walks() {
 		g.unless(gemmDoResidual, "nofetch", func() { g.fetchResidual(gemmResidual, gemmLDR) })
 	}
@@ -458,11 +440,7 @@ func (g *gemmKernel) products(u int) {
 
 // row is the address of row i of A, disp bytes after its pointer.
 func (g *gemmKernel) row(i, disp int) Mem {
-	m := Mem{Base: g.a[i/3], Disp: disp}
-	if i%3 > 0 {
-		m.Index, m.Scale = g.lda, uint8(i%3)
-	}
-	return m
+	return (&rowPointers{g.a, g.lda}).at(i, disp)
 }
 
 // each emits for every accumulator.

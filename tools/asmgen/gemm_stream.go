@@ -19,7 +19,6 @@ func gemmSweep(v level) {
 	}
 	TEXT(name, NOSPLIT, "func(c, a, b *float32, ldb, n, passes int)")
 	Pragma("noescape")
-	arg := func(name string) reg.GPVirtual { return Load(Param(name), GP64()).(reg.GPVirtual) }
 	c, a, b, ldb, n, passes := arg("c"), arg("a"), arg("b"), arg("ldb"), arg("n"), arg("passes")
 	Label("pass")
 	var x [passRows]reg.VecVirtual
@@ -29,22 +28,13 @@ func gemmSweep(v level) {
 	to, count := GP64(), GP64()
 	MOVQ(c, to)
 	MOVQ(n, count)
-	from := []reg.GPVirtual{GP64()} // rows 0, 3 and 6; the two after each are reached through ldb
-	MOVQ(b, from[0])
-	for i := 3; i < passRows; i += 3 {
-		r := GP64()
-		LEAQ(Mem{Base: from[len(from)-1], Index: ldb, Scale: 2}, r)
-		ADDQ(ldb, r)
-		from = append(from, r)
-	}
-	v.rowLoop(count, 2, append(from, to), func(disp int, t *tail) {
+	first := GP64()
+	MOVQ(b, first)
+	from := newRowPointers(first, ldb, passRows)
+	v.rowLoop(count, 2, append(from.thirds, to), func(disp int, t *tail) {
 		sum := v.get(to, disp, t)
 		for i := range x {
-			m := Mem{Base: from[i/3], Disp: disp}
-			if i%3 > 0 {
-				m.Index, m.Scale = ldb, uint8(i%3)
-			}
-			if t == nil {
+			if m := from.at(i, disp); t == nil {
 				VFMADD231PS(m, x[i], sum)
 			} else {
 				VFMADD231PS(v.loadTail(m, *t), x[i], sum)
@@ -68,7 +58,6 @@ func gemmRowTransposed() {
 	TEXT("rowTransposed", NOSPLIT, "func(c, a, b *float32, ldb, k, blocks int)")
 	Pragma("noescape")
 	a, k := GP64(), GP64()
-	arg := func(name string) reg.GPVirtual { return Load(Param(name), GP64()).(reg.GPVirtual) }
 	c, b, ldb, blocks := arg("c"), arg("b"), arg("ldb"), arg("blocks")
 	ldb3 := GP64()
 	LEAQ(Mem{Base: ldb, Index: ldb, Scale: 2}, ldb3)

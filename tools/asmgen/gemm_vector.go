@@ -20,9 +20,9 @@ func gemmDot(f gemmFlavour) {
 	Pragma("noescape")
 	d := &dotKernel{
 		gemmFlavour: f,
-		x:           Load(Param("x"), GP64()).(reg.GPVirtual),
-		y:           Load(Param("y"), GP64()).(reg.GPVirtual),
-		n:           Load(Param("n"), GP64()).(reg.GPVirtual),
+		x:           arg("x"),
+		y:           arg("y"),
+		n:           arg("n"),
 	}
 	for range 64 / f.lanes() {
 		v := f.vec()
@@ -150,9 +150,9 @@ func (d *dotKernel) reduce() reg.VecVirtual {
 func transpose8x8() {
 	TEXT("transpose8x8", NOSPLIT, "func(dst, src *float32, dstStride, srcStride, blocks int)")
 	Pragma("noescape")
-	dst, src := Load(Param("dst"), GP64()), Load(Param("src"), GP64())
-	ds, ss := Load(Param("dstStride"), GP64()), Load(Param("srcStride"), GP64())
-	n := Load(Param("blocks"), GP64())
+	dst, src := arg("dst"), arg("src")
+	ds, ss := arg("dstStride"), arg("srcStride")
+	n := arg("blocks")
 	SHLQ(Imm(2), ds)
 	SHLQ(Imm(2), ss)
 	ss3, ds3 := GP64(), GP64()
@@ -175,22 +175,6 @@ func transpose8x8() {
 	Label("done")
 	VZEROUPPER()
 	RET()
-}
-
-// strided is the address of row i out of 8.
-func strided(i int, base, base4, stride, stride3 reg.Register) Mem {
-	if i >= 4 {
-		base = base4
-	}
-	switch i % 4 {
-	case 1:
-		return Mem{Base: base, Index: stride, Scale: 1}
-	case 2:
-		return Mem{Base: base, Index: stride, Scale: 2}
-	case 3:
-		return Mem{Base: base, Index: stride3, Scale: 1}
-	}
-	return Mem{Base: base}
 }
 
 // transposedRows loads an 8×8 block, disp bytes after its pointers, and transposes it in

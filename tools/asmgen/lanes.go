@@ -65,6 +65,26 @@ func (v level) tree(acc []vec, join func(b, a, r Op)) vec {
 	return v.foldRegister(acc[0], join)
 }
 
+// foldRegister joins lane j with lane j+h for each half h down to 1. join
+// computes r from the upper lanes b and the lower lanes a.
+func (v level) foldRegister(x vec, join func(b, a, r Op)) vec {
+	low := Op(x.AsX())
+	if v.wide {
+		up, y := YMM(), YMM()
+		VEXTRACTF32X8(Imm(1), x, up)
+		join(up, x.AsY(), y)
+		x, low = y, y.AsX()
+	}
+	up, r := XMM(), XMM()
+	VEXTRACTF128(Imm(1), x, up)
+	join(up, low, r)
+	VPERMILPS(Imm(0x0e), r, up)
+	join(up, r, r)
+	VPERMILPS(Imm(0x01), r, up)
+	join(up, r, r)
+	return r
+}
+
 // only zeroes what is beyond the tail.
 func (v level) only(x vec, t *tail) vec {
 	if t == nil {

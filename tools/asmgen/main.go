@@ -7,6 +7,8 @@
 // in further files whose names begin with its (gemm_stream.go), planar.go and
 // winograd.go are conv's. Several families share
 //
+//   - level.go, what AVX2 and AVX-512 do alike; args.go, what a kernel is called with;
+//     constants.go, the data section; addresses.go, places a stride apart
 //   - rows.go, loops over rows of float32 of any length, and lanes.go, those that
 //     fold a row in 32 lanes; functions.go, power.go, angles.go and gelu_parts.go,
 //     the functions of such elements

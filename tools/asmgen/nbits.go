@@ -52,12 +52,15 @@ type nbFormat struct {
 // looksUp: VPERMPS looks at four bits of an index, whatever the others are.
 func (f nbFormat) looksUp() bool { return f.wide && f.bits == 4 }
 
-func (f nbFormat) name(of string) string {
+// text begins a kernel.
+func (f nbFormat) text(name string) argStruct {
 	zeros := ""
 	if f.zeros {
 		zeros = "Zeros"
 	}
-	return fmt.Sprintf("%s%d%s%s", of, f.bits, zeros, f.suffix())
+	TEXT(fmt.Sprintf("%s%d%s%s", name, f.bits, zeros, f.suffix()), NOSPLIT, "func(a *byte)")
+	Pragma("noescape")
+	return argStruct{arg("a")}
 }
 
 func (f nbFormat) codesAt() int {
@@ -70,11 +73,11 @@ func (f nbFormat) codesAt() int {
 // multiply writes the product of some rows with some registers of columns: chains of fused
 // multiply-adds in the order of k.
 func (f nbFormat) multiply(name string, rows, columns int) {
-	a := bqText(f.name(name))
-	x, out := a.load(nbX), a.load(nbOut)
+	a := f.text(name)
+	x, out := a.value(nbX), a.value(nbOut)
 	var ldx, far reg.GPVirtual
 	if rows > 1 {
-		ldx, far = a.load(nbLDX), GP64() // far is row 3
+		ldx, far = a.value(nbLDX), GP64() // far is row 3
 		LEAQ(Mem{Base: ldx, Index: ldx, Scale: 2}, far)
 	}
 	acc := make([]reg.VecVirtual, rows*columns)
@@ -105,8 +108,8 @@ func (f nbFormat) multiply(name string, rows, columns int) {
 
 // widen writes the weights of half a panel as float32.
 func (f nbFormat) widen(columns int) {
-	a := bqText(f.name("widen"))
-	out, ld := a.load(nbOut), a.load(nbLDW)
+	a := f.text("widen")
+	out, ld := a.value(nbOut), a.value(nbLDW)
 	f.groups(a, columns, func(_ int, weights []reg.VecVirtual) {
 		for c, w := range weights {
 			f.store(w, Mem{Base: out, Disp: 4 * c * f.width()})
@@ -118,8 +121,8 @@ func (f nbFormat) widen(columns int) {
 
 // groups writes the loops over groups and over the words of a column. Each gets the weights of
 // element i since the last word, which has so many elements.
-func (f nbFormat) groups(a bqArgs, columns int, each func(i int, weights []reg.VecVirtual), word func(elements int)) {
-	w, groups := a.load(nbW), a.load(nbGroups)
+func (f nbFormat) groups(a argStruct, columns int, each func(i int, weights []reg.VecVirtual), word func(elements int)) {
+	w, groups := a.value(nbW), a.value(nbGroups)
 	var table reg.VecVirtual
 	if f.looksUp() {
 		table = f.load(f.numbers)

@@ -53,9 +53,9 @@ func pagedFamily() {
 func (v level) pagedWeigh() {
 	TEXT("weigh"+v.suffix(), NOSPLIT, "func(p, largest, sums, factors *float32, rows, n int)")
 	Pragma("noescape")
-	row, largest := Load(Param("p"), GP64()).(reg.GPVirtual), Load(Param("largest"), GP64()).(reg.GPVirtual)
-	sums, factors := Load(Param("sums"), GP64()).(reg.GPVirtual), Load(Param("factors"), GP64()).(reg.GPVirtual)
-	rows, n := Load(Param("rows"), GP64()), Load(Param("n"), GP64())
+	row, largest := arg("p"), arg("largest")
+	sums, factors := arg("sums"), arg("factors")
+	rows, n := arg("rows"), arg("n")
 	at, left := GP64(), GP64()
 	each := func(label string, emit func(i int, x Mem)) {
 		MOVQ(row, at)

@@ -22,13 +22,13 @@ func (k pagedKernel) packKeys() {
 	for i := range 32 {
 		DATA(i, U8(i%4/2*8+i%16/4*2+i%2))
 	}
-	list, dst := Load(Param("list"), GP64()), Load(Param("dst"), GP64())
+	list, dst := arg("list"), arg("dst")
 	blocks := make([]reg.GPVirtual, pagedPanel/pagedTokens)
 	for i := range blocks {
 		blocks[i] = GP64()
 		MOVQ(Mem{Base: list, Disp: 8 * i}, blocks[i])
 	}
-	pairs, at, left := reg.Y8, GP64(), Load(Param("d"), GP64())
+	pairs, at, left := reg.Y8, GP64(), arg("d")
 	VMOVDQU(order, pairs)
 	XORQ(at, at)
 	const row = 4 * pagedPanel // bytes
@@ -60,13 +60,13 @@ func (k pagedKernel) packValues() {
 	}
 	pairs := reg.Z8
 	VMOVDQU64(order, pairs)
-	list, dst := Load(Param("list"), GP64()), Load(Param("dst"), GP64())
-	panel, pitch, left := Load(Param("panel"), GP64()), GP64(), Load(Param("blocks"), GP64())
+	list, dst := arg("list"), arg("dst")
+	panel, pitch, left := arg("panel"), GP64(), arg("blocks")
 	Load(Param("d"), pitch)
 	SHLQ(Imm(uint64(k.size()/2)), pitch) // bytes of a token: times 2 or 4
 	const row = 4 * pagedPanel           // bytes
 	Label("block")
-	v, third, to, columns := GP64(), GP64(), GP64(), Load(Param("d"), GP64())
+	v, third, to, columns := GP64(), GP64(), GP64(), arg("d")
 	MOVQ(Mem{Base: list}, v)
 	LEAQ(Mem{Base: v, Index: pitch, Scale: 2}, third)
 	MOVQ(dst, to)

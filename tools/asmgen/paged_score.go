@@ -11,10 +11,10 @@ import (
 func pagedSpread() {
 	TEXT("spreadAVX2", NOSPLIT, "func(dst, q *float32, d, stride int)")
 	Pragma("noescape")
-	dst, q := Load(Param("dst"), GP64()), Load(Param("q"), GP64())
-	left, stride := Load(Param("d"), GP64()), Load(Param("stride"), GP64())
+	dst, q := arg("dst"), arg("q")
+	left, stride := arg("d"), arg("stride")
 	var index [2]reg.VecVirtual
-	for i, m := range []Mem{words8("spreadFirst", 0, 0, 0, 0, 1, 1, 1, 1), words8("spreadSecond", 2, 2, 2, 2, 3, 3, 3, 3)} {
+	for i, m := range []Mem{words("spreadFirst", 0, 0, 0, 0, 1, 1, 1, 1), words("spreadSecond", 2, 2, 2, 2, 3, 3, 3, 3)} {
 		index[i] = YMM()
 		VMOVDQU(m, index[i])
 	}
@@ -55,7 +55,7 @@ func (k pagedKernel) score() {
 	TEXT(k.name("score"), NOSPLIT, "func(dst, q *float32, list, fetch *uintptr, d, groups int, scale float32)")
 	Pragma("noescape")
 	Label("group")
-	list, q := Load(Param("list"), GP64()), Load(Param("q"), GP64())
+	list, q := arg("list"), arg("q")
 	n, parts := k.blocks(), pagedTokens*4/k.width()
 	blocks, next := make([]reg.GPVirtual, n), make([]reg.GPVirtual, n)
 	for i := range blocks {
@@ -76,7 +76,7 @@ func (k pagedKernel) score() {
 			}
 		}
 	}
-	at, left := GP64(), Load(Param("d"), GP64()).(reg.GPVirtual)
+	at, left := GP64(), arg("d")
 	XORQ(at, at)
 	const four = 16 // numbers of four elements of a block
 	Label("loop")
@@ -126,20 +126,10 @@ func (k pagedKernel) score() {
 	end()
 }
 
-// memory is where a parameter is.
-func memory(name string) Mem {
-	p, err := Param(name).Resolve()
-	if err != nil {
-		panic(err)
-	}
-	return p.Addr
-}
-
 // deliver adds up the four sums of each score, the first and third to the second and
 // fourth, and writes the scores times scale.
 func (k pagedKernel) deliver(sums [][][]reg.VecVirtual) {
-	dst, scale := Load(Param("dst"), GP64()), k.reg()
-	broadcastParam("scale", scale)
+	dst, scale := arg("dst"), k.param("scale")
 	var all [][]reg.VecVirtual
 	for _, row := range sums {
 		all = append(all, row...)

@@ -21,38 +21,6 @@ func (k pagedKernel) multiplyAdd(m Mem, x, sums []reg.VecVirtual) {
 	}
 }
 
-// rowPointers reach rows that lie stride apart.
-type rowPointers struct {
-	thirds []reg.GPVirtual // rows 0, 3 and 6
-	stride reg.GPVirtual
-}
-
-func newRowPointers(a, stride reg.GPVirtual, rows int) *rowPointers {
-	p := &rowPointers{thirds: []reg.GPVirtual{a}, stride: stride}
-	for r := 3; r < rows; r += 3 {
-		b := GP64()
-		LEAQ(Mem{Base: p.thirds[r/3-1], Index: stride, Scale: 2}, b)
-		ADDQ(stride, b)
-		p.thirds = append(p.thirds, b)
-	}
-	return p
-}
-
-// at is row i.
-func (p *rowPointers) at(i, disp int) Mem {
-	m := Mem{Base: p.thirds[i/3], Disp: disp}
-	if i%3 > 0 {
-		m.Index, m.Scale = p.stride, uint8(i%3)
-	}
-	return m
-}
-
-func (p *rowPointers) advance(bytes int) {
-	for _, r := range p.thirds {
-		ADDQ(step(bytes), r)
-	}
-}
-
 // columns is how many registers of columns are summed at once.
 func (k pagedKernel) columns() int {
 	registers := 16
@@ -71,13 +39,13 @@ func (k pagedKernel) columns() int {
 func (k pagedKernel) sum() {
 	TEXT(k.name("sum"), NOSPLIT, "func(o, factors, p *float32, list, fetch *uintptr, d, n int)")
 	Pragma("noescape")
-	d := Load(Param("d"), GP64()).(reg.GPVirtual)
+	d := arg("d")
 	stride, pitch, at := GP64(), GP64(), GP64() // bytes of a row of o and of a token, and where columns are in that
 	MOVQ(d, stride)
 	SHLQ(Imm(2), stride)
 	MOVQ(d, pitch)
 	SHLQ(Imm(uint64(k.size()/2)), pitch) // times 2 or 4
-	rows := newRowPointers(Load(Param("o"), GP64()).(reg.GPVirtual), stride, k.rows)
+	rows := newRowPointers(arg("o"), stride, k.rows)
 	XORQ(at, at)
 	for parts := k.columns(); parts > 0; parts /= 2 {
 		k.sumColumns(rows, d, pitch, at, parts, parts == 1)
@@ -112,7 +80,7 @@ func (k pagedKernel) sumColumns(rows *rowPointers, d, pitch, at reg.GPVirtual, p
 // sumTokens takes one block after the other, and has one of another list
 // fetched.
 func (k pagedKernel) sumTokens(rows *rowPointers, pitch, at reg.GPVirtual, parts int, label string) {
-	sums, factors := make([][]reg.VecVirtual, k.rows), Load(Param("factors"), GP64())
+	sums, factors := make([][]reg.VecVirtual, k.rows), arg("factors")
 	for r := range sums {
 		f := k.reg()
 		VBROADCASTSS(Mem{Base: factors, Disp: 4 * r}, f)
@@ -122,9 +90,9 @@ func (k pagedKernel) sumTokens(rows *rowPointers, pitch, at reg.GPVirtual, parts
 			sums[r] = append(sums[r], s)
 		}
 	}
-	list, left, w := Load(Param("list"), GP64()).(reg.GPVirtual), Load(Param("n"), GP64()).(reg.GPVirtual), Load(Param("p"), GP64()).(reg.GPVirtual)
+	list, left, w := arg("list"), arg("n"), arg("p")
 	v, third, bytes := GP64(), GP64(), k.width()*k.size()
-	fetch := Load(Param("fetch"), GP64())
+	fetch := arg("fetch")
 	block := func(list reg.Register) {
 		MOVQ(Mem{Base: list}, v)
 		ADDQ(at, v)
@@ -184,9 +152,9 @@ func (k pagedKernel) sumTokens(rows *rowPointers, pitch, at reg.GPVirtual, parts
 func pagedJoin() {
 	TEXT("joinAVX2", NOSPLIT, "func(o, part, factors, weights *float32, rows, d int)")
 	Pragma("noescape")
-	o, part := Load(Param("o"), GP64()), Load(Param("part"), GP64())
-	f, g := Load(Param("factors"), GP64()), Load(Param("weights"), GP64())
-	rows, left, before, weight := Load(Param("rows"), GP64()), GP64(), YMM(), YMM()
+	o, part := arg("o"), arg("part")
+	f, g := arg("factors"), arg("weights")
+	rows, left, before, weight := arg("rows"), GP64(), YMM(), YMM()
 	Label("row")
 	VBROADCASTSS(Mem{Base: f}, before)
 	VBROADCASTSS(Mem{Base: g}, weight)
@@ -212,8 +180,8 @@ func pagedJoin() {
 func pagedDivide() {
 	TEXT("divideAVX2", NOSPLIT, "func(dst, o, sums *float32, rows, d int)")
 	Pragma("noescape")
-	dst, o, sums := Load(Param("dst"), GP64()), Load(Param("o"), GP64()), Load(Param("sums"), GP64())
-	rows, left := Load(Param("rows"), GP64()), GP64()
+	dst, o, sums := arg("dst"), arg("o"), arg("sums")
+	rows, left := arg("rows"), GP64()
 	one, zero, factor := XMM(), YMM(), YMM()
 	VMOVSS(fconst(1), one)
 	VXORPS(zero, zero, zero)

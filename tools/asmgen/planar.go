@@ -50,20 +50,20 @@ func (l vectorLevel) planarTile(mr, nv int) {
 	TEXT(fmt.Sprintf("planar%s_%dx%d", l.suffix(), mr, nv), NOSPLIT, "func(t *byte)")
 	Doc(fmt.Sprintf("adds up %d vectors of pixels of %d channels; t is a *planarTile.", nv, mr))
 	Pragma("noescape")
-	t := tileArgs{reg: Load(Param("t"), GP64()).(reg.GPVirtual)}
-	in, out, steps := t.get(planarIn), t.get(planarOut), AllocLocal(8)
-	t.keep(planarSteps, steps)
-	stepRow, stepCol := t.get(planarInRow), t.get(planarInCol)
+	t := argStruct{arg("t")}
+	in, out, steps := t.value(planarIn), t.value(planarOut), AllocLocal(8)
+	MOVQ(t.value(planarSteps), steps)
+	stepRow, stepCol := t.value(planarInRow), t.value(planarInCol)
 	Label("step")
 	acc := l.regs(mr * nv)
-	p := t.get(planarBias)
+	p := t.value(planarBias)
 	for i := range mr {
 		VBROADCASTSS(Mem{Base: p, Disp: 4 * i}, acc[i*nv])
 		for j := 1; j < nv; j++ {
 			VMOVAPS(acc[i*nv], acc[i*nv+j])
 		}
 	}
-	channel, row, col, c, kh, kw, w := GP64(), GP64(), GP64(), GP64(), GP64(), GP64(), t.get(planarWeights)
+	channel, row, col, c, kh, kw, w := GP64(), GP64(), GP64(), GP64(), GP64(), GP64(), t.value(planarWeights)
 	MOVQ(in, channel)
 	MOVQ(t.field(planarChannels), c)
 	b := l.reg()
@@ -111,7 +111,7 @@ func (l vectorLevel) planarTile(mr, nv int) {
 }
 
 // planarFinish clamps and stores.
-func (l vectorLevel) planarFinish(t tileArgs, acc []reg.VecVirtual, mr, nv int, limit reg.VecVirtual, out reg.GPVirtual) {
+func (l vectorLevel) planarFinish(t argStruct, acc []reg.VecVirtual, mr, nv int, limit reg.VecVirtual, out reg.GPVirtual) {
 	VBROADCASTSS(t.field(planarLo), limit)
 	for _, v := range acc { // the accumulator second: NaN passes through
 		VMAXPS(v, limit, v)

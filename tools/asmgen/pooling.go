@@ -59,9 +59,9 @@ func (l vectorLevel) reduce(kind reduction, mr int) {
 	acc := l.startReduction(kind, args, bias, mr)
 	CMPQ(args.field(tileBlocks), Imm(0))
 	JE(LabelRef("sum"))
-	row, w, kw, kh := GP64(), GP64(), GP64(), args.get(tileKH)
-	stepKW := args.get(tileInKW)
-	px := newPixels(GP64(), args.get(tileInPx), mr)
+	row, w, kw, kh := GP64(), GP64(), GP64(), args.value(tileKH)
+	stepKW := args.value(tileInKW)
+	px := newPixels(GP64(), args.value(tileInPx), mr)
 	MOVQ(args.in, row)
 	MOVQ(weights, w)
 	v := l.reg()
@@ -98,7 +98,7 @@ func (l vectorLevel) reduce(kind reduction, mr int) {
 	Label("sum")
 	l.finishReduction(kind, args, acc, v)
 	args.nextLine()
-	d := args.get(tileInBlock)
+	d := args.value(tileInBlock)
 	ADDQ(d, blockIn)
 	MOVQ(args.field(tileOutBlk), d)
 	ADDQ(d, blockOut)
@@ -143,7 +143,7 @@ func (l vectorLevel) finishReduction(kind reduction, args tileArgs, acc []reg.Ve
 			VDIVPS(t, a, a)
 		}
 	}
-	p, step := GP64(), args.get(tileOutPx)
+	p, step := GP64(), args.value(tileOutPx)
 	MOVQ(args.out, p)
 	for _, a := range acc {
 		VMOVUPS(a, Mem{Base: p})

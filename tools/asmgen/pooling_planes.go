@@ -3,7 +3,6 @@ package main
 import (
 	"fmt"
 
-	"github.com/mmcloughlin/avo/attr"
 	. "github.com/mmcloughlin/avo/build"
 	. "github.com/mmcloughlin/avo/operand"
 	"github.com/mmcloughlin/avo/reg"
@@ -47,7 +46,7 @@ func (p *pooledPlanes) write() {
 	TEXT(fmt.Sprintf("%s%sby%d", name, p.suffix(), p.stride), NOSPLIT, "func(p *byte)")
 	Doc("pools rows of four planes; p is a *planeRows.")
 	Pragma("noescape")
-	p.args = Load(Param("p"), GP64()).(reg.GPVirtual)
+	p.args = arg("p")
 	n, w := GP64(), p.width()
 	p.dst, p.src, p.column, p.plane, p.plane3 = GP64(), GP64(), GP64(), GP64(), GP64()
 	MOVQ(p.arg(planesSrcPlane), p.plane)
@@ -194,8 +193,6 @@ func (i insideTaps) take(x, sum reg.VecVirtual) {
 	}
 }
 
-var splitPairs Mem
-
 // asShuffled puts words in the order that a shuffle of two registers leaves.
 func (p *pooledPlanes) asShuffled(x reg.VecVirtual) reg.VecVirtual {
 	r := p.reg()
@@ -203,12 +200,6 @@ func (p *pooledPlanes) asShuffled(x reg.VecVirtual) reg.VecVirtual {
 		VPERMQ(Imm(0xd8), x, r)
 		return r
 	}
-	if splitPairs.Symbol.Name == "" {
-		splitPairs = GLOBL("splitPairs", attr.RODATA|attr.NOPTR)
-		for i := range 8 {
-			DATA(8*i, U64(uint64(i/2+i%2*4)))
-		}
-	}
-	VPERMQ(x, p.load(splitPairs), r)
+	VPERMQ(x, p.load(qwords("splitPairs", func(i int) uint64 { return uint64(i/2 + i%2*4) })), r)
 	return r
 }

@@ -3,7 +3,6 @@ package main
 import (
 	"fmt"
 
-	"github.com/mmcloughlin/avo/attr"
 	. "github.com/mmcloughlin/avo/build"
 	. "github.com/mmcloughlin/avo/operand"
 	"github.com/mmcloughlin/avo/reg"
@@ -40,7 +39,6 @@ func (p *pooledRow) write() {
 	}
 	TEXT(fmt.Sprintf("%s%sby%d", name, p.suffix(), p.stride), NOSPLIT, "func(dst, src *float32, start int, offsets *int, taps, n int, divisors *float32)")
 	Pragma("noescape")
-	arg := func(name string) reg.GPVirtual { return Load(Param(name), GP64()).(reg.GPVirtual) }
 	p.dst, p.src, p.offsets, p.taps = arg("dst"), arg("src"), arg("offsets"), arg("taps")
 	ADDQ(arg("start"), p.src)
 	n, w := arg("n"), p.width()
@@ -148,8 +146,6 @@ func (p *pooledRow) inputs(n reg.GPVirtual) []tail {
 	return in
 }
 
-var evenPairs Mem
-
 // inOrder puts pairs in the order in which they were before a shuffle of two registers
 // took two of each's.
 func (p *pooledRow) inOrder(x reg.VecVirtual) reg.VecVirtual {
@@ -158,12 +154,6 @@ func (p *pooledRow) inOrder(x reg.VecVirtual) reg.VecVirtual {
 		VPERMQ(Imm(0xd8), x, r)
 		return r
 	}
-	if evenPairs.Symbol.Name == "" {
-		evenPairs = GLOBL("evenPairs", attr.RODATA|attr.NOPTR)
-		for i := range 8 {
-			DATA(8*i, U64(uint64(i/4+2*(i%4))))
-		}
-	}
-	VPERMQ(x, p.load(evenPairs), r)
+	VPERMQ(x, p.load(qwords("evenPairs", func(i int) uint64 { return uint64(i/4 + 2*(i%4)) })), r)
 	return r
 }

@@ -1,10 +1,8 @@
 package main
 
 import (
-	"fmt"
 	"math"
 
-	"github.com/mmcloughlin/avo/attr"
 	. "github.com/mmcloughlin/avo/build"
 	. "github.com/mmcloughlin/avo/operand"
 	"github.com/mmcloughlin/avo/reg"
@@ -14,22 +12,6 @@ import (
 // for m between √½ and √2: the rest is below 2^-40 of the logarithm. expTerms is how many 2^f = Σ
 // (f·ln2)^k/k! has for |f| ≤ 1/2, to 2^-32.
 const logTerms, expTerms = 8, 10
-
-var doubles = map[uint64]Mem{}
-
-// double has eight copies of a float64 in the data section.
-func double(f float64) Mem {
-	b := math.Float64bits(f)
-	if m, ok := doubles[b]; ok {
-		return m
-	}
-	m := GLOBL(fmt.Sprintf("double%016x", b), attr.RODATA|attr.NOPTR)
-	for i := range 8 {
-		DATA(8*i, U64(b))
-	}
-	doubles[b] = m
-	return m
-}
 
 // narrowReg is a register of float32 for as many elements as a whole one has of float64.
 func (v level) narrowReg() reg.VecVirtual {
@@ -152,28 +134,28 @@ func (v level) powerOf(x, y reg.VecVirtual) (result, bad reg.VecVirtual) {
 	VCVTPS2PD(y, power)
 
 	s, sum, sq := v.reg(), v.reg(), v.reg()
-	VSUBPD(double(1), mantissa, s)
-	VADDPD(double(1), mantissa, sum)
+	VSUBPD(doubleConst(1), mantissa, s)
+	VADDPD(doubleConst(1), mantissa, sum)
 	VDIVPD(sum, s, s)
 	VMULPD(s, s, sq)
 	log := v.reg()
-	VMOVUPD(double(logCoefficient(logTerms-1)), log)
+	VMOVUPD(doubleConst(logCoefficient(logTerms-1)), log)
 	for k := logTerms - 2; k >= 0; k-- {
-		VFMADD213PD(double(logCoefficient(k)), sq, log)
+		VFMADD213PD(doubleConst(logCoefficient(k)), sq, log)
 	}
 	VFMADD213PD(exponent, s, log) // log·s + exponent
 	VMULPD(power, log, log)
-	VMINPD(double(1000), log, log)
-	VMAXPD(double(-1000), log, log)
+	VMINPD(doubleConst(1000), log, log)
+	VMAXPD(doubleConst(-1000), log, log)
 
 	shifted, f := v.reg(), v.reg()
-	VADDPD(double(3<<51), log, shifted)
-	VSUBPD(double(3<<51), shifted, f)
+	VADDPD(doubleConst(3<<51), log, shifted)
+	VSUBPD(doubleConst(3<<51), shifted, f)
 	VSUBPD(f, log, f)
 	exp := v.reg()
-	VMOVUPD(double(expCoefficient(expTerms-1)), exp)
+	VMOVUPD(doubleConst(expCoefficient(expTerms-1)), exp)
 	for k := expTerms - 2; k >= 0; k-- {
-		VFMADD213PD(double(expCoefficient(k)), f, exp)
+		VFMADD213PD(doubleConst(expCoefficient(k)), f, exp)
 	}
 	VPSLLQ(Imm(52), shifted, shifted)
 	VPADDQ(shifted, exp, exp)

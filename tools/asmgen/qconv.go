@@ -112,7 +112,7 @@ func (m qconvMode) groupBytes() int {
 // qconvKernel is the state of one kernel while it is written.
 type qconvKernel struct {
 	qconvMode
-	t        reg.GPVirtual
+	argStruct
 	nv, mr   int
 	acc      [][]reg.VecVirtual // [vector][pixel]
 	in       Mem                // locals that move from line to line
@@ -122,18 +122,10 @@ type qconvKernel struct {
 	k        [2]reg.OpmaskVirtual
 }
 
-func (k *qconvKernel) field(off int) Mem { return Mem{Base: k.t, Disp: off} }
-
-func (k *qconvKernel) get(off int) reg.GPVirtual {
-	r := GP64()
-	MOVQ(k.field(off), r)
-	return r
-}
-
 // begin begins a line with the sums' starts.
 func (m qconvMode) begin(name string, nv, mr int) *qconvKernel {
 	k := m.open(name, nv, mr)
-	k.acc = m.biased(k.get(qcBias), nv, mr)
+	k.acc = m.biased(k.value(qcBias), nv, mr)
 	if m.inner {
 		k.subtractSums()
 	}
@@ -148,16 +140,16 @@ func (m qconvMode) open(name string, nv, mr int) *qconvKernel {
 	TEXT(name, NOSPLIT, "func(t *byte)")
 	Pragma("noescape")
 	k := &qconvKernel{qconvMode: m, nv: nv, mr: mr}
-	k.t = Load(Param("t"), GP64()).(reg.GPVirtual)
+	k.argStruct = argStruct{arg("t")}
 	k.in, k.out, k.res, k.lines = AllocLocal(8), AllocLocal(8), AllocLocal(8), AllocLocal(8)
 	for _, c := range []struct {
 		off   int
 		local Mem
 	}{{qcIn, k.in}, {qcOut, k.out}, {qcResidual, k.res}, {qcLines, k.lines}} {
-		MOVQ(k.get(c.off), c.local)
+		MOVQ(k.value(c.off), c.local)
 	}
 	if m.wide && nv > 0 {
-		r := k.get(qcMask)
+		r := k.value(qcMask)
 		for j := range nv {
 			k.k[j] = K()
 			KMOVW(r.As32(), k.k[j])
@@ -168,7 +160,7 @@ func (m qconvMode) open(name string, nv, mr int) *qconvKernel {
 	}
 	if m.inner || m.pairs {
 		k.sums = AllocLocal(8)
-		MOVQ(k.get(qcSums), k.sums)
+		MOVQ(k.value(qcSums), k.sums)
 	}
 	Label("line")
 	return k
@@ -176,7 +168,7 @@ func (m qconvMode) open(name string, nv, mr int) *qconvKernel {
 
 // end goes to the next line.
 func (k *qconvKernel) end() {
-	d := k.get(qcInLine)
+	d := k.value(qcInLine)
 	ADDQ(d, k.in)
 	if k.inner || k.pairs {
 		MOVQ(k.field(qcSumLine), d)
@@ -193,8 +185,8 @@ func (k *qconvKernel) end() {
 
 // taps loops over the rows and columns of taps; body gets the pixels' address.
 func (k *qconvKernel) taps(body func(px pixels)) {
-	far := k.get(qcInFar)
-	px := newPixels(GP64(), k.get(qcInPx), k.mr)
+	far := k.value(qcInFar)
+	px := newPixels(GP64(), k.value(qcInPx), k.mr)
 	row, kh := GP64(), GP64()
 	MOVQ(k.in, row)
 	MOVQ(k.field(qcKH), kh)
@@ -219,7 +211,7 @@ func (k *qconvKernel) taps(body func(px pixels)) {
 // tile computes mr pixels of nv vectors of output channels.
 func (m qconvMode) tile(nv, mr int) {
 	k := m.begin(fmt.Sprintf("%s_%dx%d", m.name, nv, mr), nv, mr)
-	w := k.get(qcWeights)
+	w := k.value(qcWeights)
 	step := k.stepVNNI
 	switch {
 	case m.pairs:
@@ -228,7 +220,7 @@ func (m qconvMode) tile(nv, mr int) {
 		step = k.stepInner
 	}
 	k.taps(func(px pixels) {
-		g := k.get(qcGroups)
+		g := k.value(qcGroups)
 		bytes := nv * m.bytes()
 		SUBQ(Imm(4), g)
 		JL(LabelRef("rest"))
@@ -312,7 +304,7 @@ func (k *qconvKernel) addSpills() {
 // Weights are widened to double words, the inputs here.
 func (m qconvMode) depthwise(mr int) {
 	k := m.begin(fmt.Sprintf("%sdepthwise_%d", m.name, mr), 1, mr)
-	w := k.get(qcWeights)
+	w := k.value(qcWeights)
 	k.taps(func(px pixels) {
 		v := m.reg()
 		VMOVUPS(Mem{Base: w}, v)
@@ -343,7 +335,7 @@ func qconvLargest() {
 		}
 		TEXT(name+"x256", NOSPLIT, "func(dst, src *byte, n int)")
 		Pragma("noescape")
-		dst, src, n := Load(Param("dst"), GP64()).(reg.GPVirtual), Load(Param("src"), GP64()).(reg.GPVirtual), Load(Param("n"), GP64())
+		dst, src, n := arg("dst"), arg("src"), arg("n")
 		Label("loop")
 		v := YMM()
 		VMOVDQU(Mem{Base: dst}, v)

@@ -16,7 +16,7 @@ const qconvColumnPixels = 7
 // each other, so that VPMADDWD adds their products; those of the third are alone.
 func (m qconvMode) columns(stride, mr int) {
 	k := m.begin(fmt.Sprintf("columns256_%d_%d", stride, mr), 1, mr)
-	w := k.get(qcWeights)
+	w := k.value(qcWeights)
 	var weights [3][2]reg.VecVirtual
 	for tap := range weights {
 		for part := range weights[tap] {
@@ -24,7 +24,7 @@ func (m qconvMode) columns(stride, mr int) {
 			VMOVDQU(Mem{Base: w, Disp: (2*tap + part) * m.bytes()}, weights[tap][part])
 		}
 	}
-	step, next := k.get(qcInKH), k.get(qcInKW)
+	step, next := k.value(qcInKH), k.value(qcInKW)
 	rows := [3]reg.GPVirtual{GP64(), GP64(), GP64()}
 	MOVQ(k.in, rows[0])
 	LEAQ(Mem{Base: rows[0], Index: step, Scale: 1}, rows[1])

@@ -39,7 +39,7 @@ func qconvWideDepthwise(side, stride int) {
 // pixel.
 func (m qconvMode) beginWide(name string, mr int) *qconvKernel {
 	k := m.begin(name, 0, mr)
-	bias := k.get(qcBias)
+	bias := k.value(qcBias)
 	k.acc = make([][]reg.VecVirtual, 4)
 	for j := range k.acc {
 		k.acc[j] = make([]reg.VecVirtual, mr)
@@ -57,7 +57,7 @@ func (m qconvMode) beginWide(name string, mr int) *qconvKernel {
 
 // sum adds up all taps, four rows at a time.
 func (k *qconvChannels) sum() {
-	w, step, row := k.get(qcWeights), k.get(qcInKH), GP64()
+	w, step, row := k.value(qcWeights), k.value(qcInKH), GP64()
 	MOVQ(k.in, row)
 	zero := ZMM()
 	VPXORD(zero, zero, zero)
@@ -70,7 +70,7 @@ func (k *qconvChannels) sum() {
 			MOVQ(row, rows[r])
 			ADDQ(step, row)
 		}
-		next := k.get(qcInKW)
+		next := k.value(qcInKW)
 		for c := range columns {
 			x := k.column(rows, zero)
 			for i := range k.mr {
@@ -119,7 +119,7 @@ func (k *qconvChannels) column(rows []reg.GPVirtual, zero reg.VecVirtual) (x [4]
 
 // store rounds, narrows with saturation, limits and stores.
 func (k *qconvChannels) store() {
-	scale, most := k.get(qcScale), ZMM()
+	scale, most := k.value(qcScale), ZMM()
 	VMOVUPS(constant(65536), most) // what is too large for an integer would become the least
 	for j, row := range k.acc {
 		s := ZMM()
@@ -136,7 +136,7 @@ func (k *qconvChannels) store() {
 	VPBROADCASTB(k.field(qcFlip), flip)
 	VPBROADCASTB(k.field(qcLo8), lo)
 	VPBROADCASTB(k.field(qcHi8), hi)
-	out, step := GP64(), k.get(qcOutPx)
+	out, step := GP64(), k.value(qcOutPx)
 	MOVQ(k.out, out)
 	for i := range k.mr {
 		a, b := k.acc[0][i], k.acc[2][i]
@@ -161,12 +161,12 @@ func qconvInterleave() {
 	TEXT("interleave3x128", NOSPLIT, "func(dst, a, b, c *byte, n int)")
 	Doc("writes a[i], b[i], c[i] to dst[3i:], for n i, a multiple of 16.")
 	Pragma("noescape")
-	dst := Load(Param("dst"), GP64()).(reg.GPVirtual)
+	dst := arg("dst")
 	var src [3]reg.GPVirtual
 	for i, name := range []string{"a", "b", "c"} {
-		src[i] = Load(Param(name), GP64()).(reg.GPVirtual)
+		src[i] = arg(name)
 	}
-	n := Load(Param("n"), GP64())
+	n := arg("n")
 	var masks [3][3]reg.VecVirtual // [output][plane]
 	for o := range masks {
 		for p := range masks[o] {

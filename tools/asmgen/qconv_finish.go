@@ -3,7 +3,6 @@ package main
 import (
 	"fmt"
 
-	"github.com/mmcloughlin/avo/attr"
 	. "github.com/mmcloughlin/avo/build"
 	. "github.com/mmcloughlin/avo/operand"
 	"github.com/mmcloughlin/avo/reg"
@@ -13,7 +12,7 @@ import (
 func (k *qconvKernel) outputs(start Mem) pixels {
 	base := GP64()
 	MOVQ(start, base)
-	px := newPixels(base, k.get(qcOutPx), k.mr)
+	px := newPixels(base, k.value(qcOutPx), k.mr)
 	if px.far != nil {
 		MOVQ(k.field(qcOutFar), px.far)
 		ADDQ(base, px.far)
@@ -23,7 +22,7 @@ func (k *qconvKernel) outputs(start Mem) pixels {
 
 // finish makes bytes of the sums and stores them.
 func (k *qconvKernel) finish() {
-	scale := k.get(qcScale)
+	scale := k.value(qcScale)
 	s := k.reg()
 	for j := range k.nv {
 		VMOVUPS(Mem{Base: scale, Disp: j * k.bytes()}, s)
@@ -164,19 +163,12 @@ func (k *qconvKernel) storePixel(a reg.VecVirtual, q int, m Mem, exist reg.Opmas
 // quartersInOrder is the order of double words that brings the first of each of n quarters
 // of a vector together, then the second ones, and so on.
 func quartersInOrder(n int) Mem {
-	name := fmt.Sprintf("quarters_%d", n)
-	if m, ok := qconvOrders[name]; ok {
-		return m
+	order := make([]uint32, 4*n)
+	for d := range order {
+		order[d] = uint32(4*(d%n) + d/n)
 	}
-	m := GLOBL(name, attr.RODATA|attr.NOPTR)
-	for d := range 4 * n {
-		DATA(4*d, U32(uint32(4*(d%n)+d/n)))
-	}
-	qconvOrders[name] = m
-	return m
+	return words(fmt.Sprintf("quarters_%d", n), order...)
 }
-
-var qconvOrders = map[string]Mem{}
 
 // addResidual rounds to the integers of the convolution's own scale, adds what
 // both stand for and divides by the result's scale: the product with its

@@ -73,11 +73,10 @@ const (
 func (m squareMode) input() {
 	m.text("Input", "func(dst, src, tmp *byte, point, px, row, vectors int)")
 	bytes := m.bytes()
-	get := func(name string) reg.GPVirtual { return Load(Param(name), GP64()).(reg.GPVirtual) }
-	dst, src, vectors := get("dst"), get("src"), get("vectors")
-	px, row := get("px"), get("row")
+	dst, src, vectors := arg("dst"), arg("src"), arg("vectors")
+	px, row := arg("px"), arg("row")
 	far := GP64() // from a row of points to the next
-	MOVQ(get("point"), far)
+	MOVQ(arg("point"), far)
 	LEAQ(Mem{Base: far, Index: far, Scale: 2}, far)
 	ADDQ(far, far)
 	address, n := GP64(), GP64()
@@ -147,20 +146,15 @@ func (m squareMode) inputLine(from, to func(i int) Mem) {
 // product multiplies lines of mr rows of words by a panel of 16 columns.
 func (m squareMode) product(mr int) {
 	m.text("Product", "func(t *byte)", mr)
-	t := Load(Param("t"), GP64()).(reg.GPVirtual)
-	get := func(off int) reg.GPVirtual {
-		r := GP64()
-		MOVQ(Mem{Base: t, Disp: off}, r)
-		return r
-	}
-	a, c, row, lines := get(sqA), get(sqC), get(sqARow), get(sqLines)
+	t := argStruct{arg("t")}
+	a, c, row, lines := t.value(sqA), t.value(sqC), t.value(sqARow), t.value(sqLines)
 	next := GP64()
 	IMUL3Q(Imm(uint64(mr)), row, next)
 	Label("line")
 	px := newPixels(GP64(), row, mr)
 	MOVQ(a, px.base)
 	px.setFar()
-	w, n := get(sqB), get(sqSteps)
+	w, n := t.value(sqB), t.value(sqSteps)
 	acc := make([][]reg.VecVirtual, mr)
 	for i := range acc {
 		acc[i] = make([]reg.VecVirtual, m.vecs())
@@ -215,7 +209,7 @@ func (m squareMode) multiply(words Mem, x reg.VecVirtual, w, acc []reg.VecVirtua
 // columns makes 4×6 cells of the 6×6 points of a tile, for 16 channels.
 func (m squareMode) columns() {
 	m.text("Columns", "func(dst, src *byte, point int)")
-	dst, src, point := Load(Param("dst"), GP64()).(reg.GPVirtual), Load(Param("src"), GP64()).(reg.GPVirtual), Load(Param("point"), GP64()).(reg.GPVirtual)
+	dst, src, point := arg("dst"), arg("src"), arg("point")
 	far, n := GP64(), GP64()
 	LEAQ(Mem{Base: point, Index: point, Scale: 2}, far)
 	ADDQ(far, far)
@@ -285,7 +279,7 @@ func (m squareMode) outputLine(from func(i int) Mem, n int) (y []reg.VecVirtual)
 // 9 is taken by its inverse modulo 2³², and 64 by a shift.
 func (m squareMode) output(mr int) {
 	k := qconvMode{level: m.level}.open(fmt.Sprintf("squareOutput%dx%d", 8*m.bytes(), mr), m.vecs(), mr)
-	cells, bias := GP64(), k.get(qcBias)
+	cells, bias := GP64(), k.value(qcBias)
 	MOVQ(k.in, cells)
 	inverse := m.reg()
 	m.loadWords(integer(954437177), inverse)

@@ -126,7 +126,7 @@ func (k *qconvStrip) loop() {
 
 // constants are the same for all blocks.
 func (k *qconvStrip) constants(order Mem) {
-	k.t = k.tile()
+	k.argStruct = k.tile()
 	k.zero16, k.flip, k.lo8, k.hi8, k.most, k.order = ZMM(), ZMM(), ZMM(), ZMM(), ZMM(), ZMM()
 	VPBROADCASTW(k.field(qcZero16), k.zero16)
 	VPBROADCASTB(k.field(qcFlip), k.flip)
@@ -138,10 +138,10 @@ func (k *qconvStrip) constants(order Mem) {
 }
 
 // tile loads the address of the tile, whose fields are the layer's constants.
-func (k *qconvStrip) tile() reg.GPVirtual {
+func (k *qconvStrip) tile() argStruct {
 	t := GP64()
 	MOVQ(k.arg(qsTile), t)
-	return t
+	return argStruct{t}
 }
 
 // sum adds up a block. The panel begins with the bias, which is each row's start.
@@ -284,7 +284,7 @@ func (k *qconvStrip) narrow(v [4]reg.VecVirtual, px stripPixels) {
 
 // addResiduals finishes a piece with a residual, as addResidual of qconvKernel does.
 func (k *qconvStrip) addResiduals(px stripPixels, scale [2]reg.VecVirtual) {
-	k.t = k.tile()
+	k.argStruct = k.tile()
 	var c [7]reg.VecVirtual
 	for i, off := range []int{qcMidLo, qcMidHi, qcMidScale, qcResZero, qcResScale, qcYScale, qcYInverse} {
 		c[i] = ZMM()

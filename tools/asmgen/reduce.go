@@ -144,7 +144,7 @@ func (v level) foldOne(f folding, p, n reg.GPVirtual) vec {
 func (v level) foldRows(f folding) {
 	TEXT(f.name+"Rows"+v.suffix(), NOSPLIT, "func(dst, x []float32, n int)")
 	Pragma("noescape")
-	dst, rows, x, size := base("dst"), length("dst"), base("x"), Load(Param("n"), GP64())
+	dst, rows, x, size := base("dst"), length("dst"), base("x"), arg("n")
 	Label("next")
 	p, n := GP64(), GP64()
 	MOVQ(x, p)
@@ -195,7 +195,7 @@ func (v level) columnsOf(name, of string, log uint8, join func(e, a vec)) {
 	TEXT(name+v.suffix(), NOSPLIT, "func(acc, x []"+of+", stride, rows int)")
 	Pragma("noescape")
 	dst, x := base("acc"), base("x")
-	stride, rows := Load(Param("stride"), GP64()), Load(Param("rows"), GP64())
+	stride, rows := arg("stride"), arg("rows")
 	SHLQ(Imm(uint64(log)), stride)
 	acc := make([]vec, columnBytes/(4*v.width()))
 	for i := range acc {
@@ -259,7 +259,7 @@ func (v level) runningSums(registers int) {
 	TEXT(fmt.Sprintf("runningSums%d%s", registers, v.suffix()), NOSPLIT, "func(dst, src []float32, stride, rows int)")
 	Pragma("noescape")
 	dst, src := base("dst"), base("src")
-	stride, left := Load(Param("stride"), GP64()), Load(Param("rows"), GP64())
+	stride, left := arg("stride"), arg("rows")
 	SHLQ(Imm(2), stride)
 	sums := make([]vec, registers)
 	for i := range sums {

@@ -11,7 +11,7 @@ import (
 func leastBytes() {
 	TEXT("leastBytesAVX2", NOSPLIT, "func(dst, src *byte, rows, n int, flip uint8)")
 	Pragma("noescape")
-	dst, src, rows, n := Load(Param("dst"), GP64()), Load(Param("src"), GP64()), Load(Param("rows"), GP64()), Load(Param("n"), GP64())
+	dst, src, rows, n := arg("dst"), arg("src"), arg("rows"), arg("n")
 	flip, bits := GP32(), YMM()
 	Load(Param("flip"), flip.As8())
 	VMOVD(flip, bits.AsX())

@@ -5,7 +5,6 @@ import (
 
 	. "github.com/mmcloughlin/avo/build"
 	. "github.com/mmcloughlin/avo/operand"
-	"github.com/mmcloughlin/avo/reg"
 )
 
 // mostPlaces is the number of registers of a row of 32 elements.
@@ -29,7 +28,7 @@ func placesOf(name string, registers int, join func(b, a, r Op), fill Mem) {
 	v := avx2
 	TEXT(name+v.suffix(), NOSPLIT, "func(dst *int64, x *float32, rows, k int)")
 	Pragma("noescape")
-	dst, p, n, k := Load(Param("dst"), GP64()), Load(Param("x"), GP64()), Load(Param("rows"), GP64()), Load(Param("k"), GP64()).(reg.GPVirtual)
+	dst, p, n, k := arg("dst"), arg("x"), arg("rows"), arg("k")
 	rest := GP64()
 	MOVQ(k, rest)
 	SUBQ(step(8*(registers-1)), rest)

@@ -1,7 +1,6 @@
 package main
 
 import (
-	"github.com/mmcloughlin/avo/attr"
 	. "github.com/mmcloughlin/avo/build"
 	. "github.com/mmcloughlin/avo/operand"
 	"github.com/mmcloughlin/avo/reg"
@@ -13,7 +12,7 @@ func init() { families["rotary"] = rotaryFamily }
 const rotaryPairs = 8
 
 func rotaryFamily() {
-	first, second := words8("first", 0, 0, 1, 1, 2, 2, 3, 3), words8("second", 4, 4, 5, 5, 6, 6, 7, 7)
+	first, second := words("first", 0, 0, 1, 1, 2, 2, 3, 3), words("second", 4, 4, 5, 5, 6, 6, 7, 7)
 	rotaryKernel("turnNeighboursAVX2", func(cos, sin reg.VecVirtual, n reg.GPVirtual) func(x, y reg.GPVirtual) {
 		var c, s [2]reg.VecVirtual
 		for i, index := range []Mem{first, second} {
@@ -53,24 +52,15 @@ func rotaryFamily() {
 	}, 1)
 }
 
-// words8 is a constant of eight integers.
-func words8(name string, values ...uint32) Mem {
-	m := GLOBL(name, attr.RODATA|attr.NOPTR)
-	for i, v := range values {
-		DATA(4*i, U32(v))
-	}
-	return m
-}
-
 // rotaryKernel turns n pairs, a multiple of rotaryPairs, of each head. prepare takes the
 // cosines and sines of some and gives what turns them; they lie in so many registers
 // next to each other.
 func rotaryKernel(name string, prepare func(cos, sin reg.VecVirtual, n reg.GPVirtual) func(x, y reg.GPVirtual), registers int) {
 	TEXT(name, NOSPLIT, "func(y, x, cos, sin *float32, n, heads, width int)")
 	Pragma("noescape")
-	y, x := Load(Param("y"), GP64()).(reg.GPVirtual), Load(Param("x"), GP64()).(reg.GPVirtual)
-	cos, sin := Load(Param("cos"), GP64()), Load(Param("sin"), GP64())
-	n, width := Load(Param("n"), GP64()).(reg.GPVirtual), Load(Param("width"), GP64())
+	y, x := arg("y"), arg("x")
+	cos, sin := arg("cos"), arg("sin")
+	n, width := arg("n"), arg("width")
 	SHLQ(Imm(2), width)
 	left := GP64()
 	MOVQ(n, left)
@@ -79,7 +69,7 @@ func rotaryKernel(name string, prepare func(cos, sin reg.VecVirtual, n reg.GPVir
 	VMOVUPS(Mem{Base: cos}, c)
 	VMOVUPS(Mem{Base: sin}, s)
 	turn := prepare(c, s, n)
-	from, to, heads := GP64(), GP64(), Load(Param("heads"), GP64())
+	from, to, heads := GP64(), GP64(), arg("heads")
 	MOVQ(x, from)
 	MOVQ(y, to)
 	Label("head")

@@ -12,13 +12,12 @@ import (
 func (v level) exps() {
 	TEXT("exps"+v.suffix(), NOSPLIT, "func(scores *float32, stride, rows, n int, before, tops, sums *float32)")
 	Pragma("noescape")
-	pointer := func(name string) reg.GPVirtual { return Load(Param(name), GP64()).(reg.GPVirtual) }
 	copied := func(from reg.GPVirtual) reg.GPVirtual {
 		r := GP64()
 		MOVQ(from, r)
 		return r
 	}
-	row, count, at := pointer("scores"), pointer("rows"), GP64()
+	row, count, at := arg("scores"), arg("rows"), GP64()
 	XORQ(at, at)
 	least := bitsConst(0xff800000)
 
@@ -26,7 +25,7 @@ func (v level) exps() {
 	acc, nan := v.accumulators(least), v.noNaN(true)
 	src := copied(row)
 	v.part = "top"
-	v.lanesLoop(pointer("n"), []reg.GPVirtual{src}, func(i, disp int, t *tail) {
+	v.lanesLoop(arg("n"), []reg.GPVirtual{src}, func(i, disp int, t *tail) {
 		m := Mem{Base: src, Disp: disp}
 		var x vec
 		if t == nil {
@@ -39,23 +38,23 @@ func (v level) exps() {
 	})
 	top := v.reg()
 	VBROADCASTSS(v.tree(acc, joinMore).AsX(), top)
-	old := v.broadcast(Mem{Base: pointer("before"), Index: at, Scale: 4})
+	old := v.broadcast(Mem{Base: arg("before"), Index: at, Scale: 4})
 	nan.see(old)
 	joinMore(old, top, top)
 	nan.spoilAll(top)
-	VMOVSS(top.AsX(), Mem{Base: pointer("tops"), Index: at, Scale: 4})
+	VMOVSS(top.AsX(), Mem{Base: arg("tops"), Index: at, Scale: 4})
 	top = v.pick(v.cmp(eqOQ, top, v.load(least)), v.load(fconst(0)), top)
 
 	acc = v.accumulators(fconst(0))
 	src = copied(row)
 	v.part = "exp"
-	v.lanesLoop(pointer("n"), []reg.GPVirtual{src}, func(i, disp int, t *tail) {
+	v.lanesLoop(arg("n"), []reg.GPVirtual{src}, func(i, disp int, t *tail) {
 		e := v.expNotPositive(v.sub(v.get(src, disp, t), top))
 		v.put(e, src, disp, t)
 		joinSum(v.only(e, t), acc[i], acc[i])
 	})
-	VMOVSS(v.tree(acc, joinSum).AsX(), Mem{Base: pointer("sums"), Index: at, Scale: 4})
-	ADDQ(Load(Param("stride"), GP64()), row)
+	VMOVSS(v.tree(acc, joinSum).AsX(), Mem{Base: arg("sums"), Index: at, Scale: 4})
+	ADDQ(arg("stride"), row)
 	INCQ(at)
 	CMPQ(at, count)
 	JNE(LabelRef("row"))

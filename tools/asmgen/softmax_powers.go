@@ -11,8 +11,7 @@ import (
 func (v level) powers() {
 	TEXT("powers"+v.suffix(), NOSPLIT, "func(scores *float32, stride, rows, n int, sums *float32)")
 	Pragma("noescape")
-	pointer := func(name string) reg.GPVirtual { return Load(Param(name), GP64()).(reg.GPVirtual) }
-	row, stride, count, sums := pointer("scores"), pointer("stride"), pointer("rows"), pointer("sums")
+	row, stride, count, sums := arg("scores"), arg("stride"), arg("rows"), arg("sums")
 	lanes := 16 / v.width()
 	half := func(p reg.GPVirtual, from int) []vec {
 		e := make([]vec, lanes)
@@ -24,7 +23,7 @@ func (v level) powers() {
 		return e
 	}
 	Label("row")
-	p, n := GP64(), pointer("n")
+	p, n := GP64(), arg("n")
 	MOVQ(row, p)
 	l := make([]vec, lanes)
 	for i := range l {

@@ -31,7 +31,7 @@ func transposeFamily() {
 func copyLines() {
 	TEXT("copyLinesAVX2", NOSPLIT, "func(dst, src *byte, lines int)")
 	Pragma("noescape")
-	dst, src, n := Load(Param("dst"), GP64()), Load(Param("src"), GP64()), Load(Param("lines"), GP64())
+	dst, src, n := arg("dst"), arg("src"), arg("lines")
 	Label("line")
 	var r [4]reg.VecVirtual
 	for i := range r {
@@ -49,18 +49,13 @@ func copyLines() {
 	RET()
 }
 
-// rowAddress finds eight rows from one register and multiples of a stride.
-type rowAddress struct{ base, base4, stride, stride3 reg.Register }
-
-func (a rowAddress) row(i int) Mem { return strided(i, a.base, a.base4, a.stride, a.stride3) }
-
 // transposeTile walks h rows of w elements block by block: dst[j·ds+i] = src[i·ss+j].
 func transposeTile(name string, size, side int, block func(src, dst rowAddress)) {
 	TEXT(name+"AVX2", NOSPLIT, "func(dst, src *byte, ds, ss, h, w int)")
 	Pragma("noescape")
-	dst, src := Load(Param("dst"), GP64()), Load(Param("src"), GP64())
-	ds, ss := Load(Param("ds"), GP64()), Load(Param("ss"), GP64())
-	h, w := Load(Param("h"), GP64()), Load(Param("w"), GP64())
+	dst, src := arg("dst"), arg("src")
+	ds, ss := arg("ds"), arg("ss")
+	h, w := arg("h"), arg("w")
 	for _, s := range []reg.Register{ds, ss} {
 		IMUL3Q(step(size), s, s)
 	}
@@ -88,12 +83,6 @@ func transposeTile(name string, size, side int, block func(src, dst rowAddress))
 	SUBQ(step(side), h)
 	JNE(LabelRef("rows"))
 	end()
-}
-
-func times3(stride reg.Register) reg.Register {
-	r := GP64()
-	LEAQ(Mem{Base: stride, Index: stride, Scale: 2}, r)
-	return r
 }
 
 func loadRows(n int, r func() reg.VecVirtual, load func(m, r Op), src rowAddress) []reg.VecVirtual {

@@ -45,7 +45,7 @@ func coloursKernel(name string, write, read int, pick func(to, from, i int) int)
 	}
 	TEXT(name+"AVX2", NOSPLIT, "func(dst, src *byte, plane, blocks int)")
 	Pragma("noescape")
-	dst, src, n, plane := Load(Param("dst"), GP64()), Load(Param("src"), GP64()), Load(Param("blocks"), GP64()), Load(Param("plane"), GP64())
+	dst, src, n, plane := arg("dst"), arg("src"), arg("blocks"), arg("plane")
 	place := func(p reg.Register, step, i int) Mem {
 		if step == 16 {
 			return []Mem{{Base: p}, {Base: p, Index: plane, Scale: 1}, {Base: p, Index: plane, Scale: 2}}[i]

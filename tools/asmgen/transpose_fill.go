@@ -11,7 +11,7 @@ import (
 func fillLines() {
 	TEXT("fillLinesAVX2", NOSPLIT, "func(dst, src *byte, lines int)")
 	Pragma("noescape")
-	dst, src, n, r := Load(Param("dst"), GP64()), Load(Param("src"), GP64()), Load(Param("lines"), GP64()), YMM()
+	dst, src, n, r := arg("dst"), arg("src"), arg("lines"), YMM()
 	VMOVUPS(Mem{Base: src}, r)
 	Label("line")
 	for i := range 4 {
@@ -28,8 +28,8 @@ func fillLines() {
 func copyRows() {
 	TEXT("copyRowsAVX2", NOSPLIT, "func(dst, src *byte, rows, bytes, ds, ss int)")
 	Pragma("noescape")
-	dst, src, rows := Load(Param("dst"), GP64()), Load(Param("src"), GP64()), Load(Param("rows"), GP64())
-	size, ds, ss := Load(Param("bytes"), GP64()), Load(Param("ds"), GP64()), Load(Param("ss"), GP64())
+	dst, src, rows := arg("dst"), arg("src"), arg("rows")
+	size, ds, ss := arg("bytes"), arg("ds"), arg("ss")
 	last := GP64() // where the last 32 bytes begin
 	MOVQ(size, last)
 	SUBQ(Imm(32), last)
@@ -67,7 +67,7 @@ func doubleBytes() {
 	} {
 		TEXT(fmt.Sprintf("double%dAVX2", d.size), NOSPLIT, "func(dst, again, src *byte, lines int)")
 		Pragma("noescape")
-		dst, again, src, n := Load(Param("dst"), GP64()), Load(Param("again"), GP64()), Load(Param("src"), GP64()), Load(Param("lines"), GP64())
+		dst, again, src, n := arg("dst"), arg("again"), arg("src"), arg("lines")
 		x, low, high := YMM(), YMM(), YMM()
 		Label("line")
 		VPERMQ(Imm(0xd8), Mem{Base: src}, x)

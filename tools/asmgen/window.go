@@ -58,84 +58,21 @@ const (
 	tileNextEnd  = 232
 )
 
-// pixels addresses a run of equally spaced places from one or two base
-// registers, without a multiplication per place.
-type pixels struct {
-	base, far          reg.GPVirtual // far is 7 steps on, only for runs above 7
-	step, step3, step5 reg.GPVirtual
-}
-
-func newPixels(base, step reg.GPVirtual, n int) pixels {
-	p := pixels{base: base, step: step}
-	if n > 3 {
-		p.step3 = GP64()
-		LEAQ(Mem{Base: step, Index: step, Scale: 2}, p.step3)
-	}
-	if n > 5 {
-		p.step5 = GP64()
-		LEAQ(Mem{Base: step, Index: step, Scale: 4}, p.step5)
-	}
-	if n > 7 {
-		p.far = GP64()
-	}
-	return p
-}
-
-// setFar recomputes the second base after the first has moved.
-func (p pixels) setFar() {
-	if p.far != nil {
-		LEAQ(Mem{Base: p.base, Index: p.step, Scale: 8}, p.far)
-		SUBQ(p.step, p.far)
-	}
-}
-
-func (p pixels) advance(bytes int) {
-	ADDQ(U32(uint64(bytes)), p.base)
-	if p.far != nil {
-		ADDQ(U32(uint64(bytes)), p.far)
-	}
-}
-
-func (p pixels) at(i, disp int) Mem {
-	m := Mem{Base: p.base, Disp: disp}
-	if i >= 7 {
-		m.Base = p.far
-		i -= 7
-	}
-	switch i {
-	case 1, 2, 4:
-		m.Index, m.Scale = p.step, uint8(i)
-	case 3, 6:
-		m.Index, m.Scale = p.step3, uint8(i/3)
-	case 5:
-		m.Index, m.Scale = p.step5, 1
-	}
-	return m
-}
-
 // tileArgs is the argument of a kernel with the places that move from line to
 // line, which live in the frame.
 type tileArgs struct {
-	reg                 reg.GPVirtual
+	argStruct
 	in, out, res, lines Mem
 }
 
 func loadTileArgs() tileArgs {
-	a := tileArgs{reg: Load(Param("t"), GP64()).(reg.GPVirtual)}
+	a := tileArgs{argStruct: argStruct{arg("t")}}
 	a.in, a.out, a.res, a.lines = AllocLocal(8), AllocLocal(8), AllocLocal(8), AllocLocal(8)
 	return a
 }
 
-func (a tileArgs) field(offset int) Mem { return Mem{Base: a.reg, Disp: offset} }
-
-func (a tileArgs) get(offset int) reg.GPVirtual {
-	r := GP64()
-	MOVQ(a.field(offset), r)
-	return r
-}
-
 // keep copies a field into the frame.
-func (a tileArgs) keep(offset int, local Mem) { MOVQ(a.get(offset), local) }
+func (a tileArgs) keep(offset int, local Mem) { MOVQ(a.value(offset), local) }
 
 // firstLine starts the loop over lines.
 func (a tileArgs) firstLine() {
@@ -148,7 +85,7 @@ func (a tileArgs) firstLine() {
 
 // nextLine ends the loop over lines.
 func (a tileArgs) nextLine() {
-	d := a.get(tileInLine)
+	d := a.value(tileInLine)
 	ADDQ(d, a.in)
 	MOVQ(a.field(tileOutLine), d)
 	ADDQ(d, a.out)
@@ -173,7 +110,7 @@ func (v level) biased(bias reg.GPVirtual, nb, mr int) [][]reg.VecVirtual {
 // eachOutput visits the places of a tile's outputs in a buffer, the first of
 // which is where start says.
 func (a tileArgs) eachOutput(start Mem, acc [][]reg.VecVirtual, f func(m Mem, v reg.VecVirtual)) {
-	px, stepBlock := newPixels(GP64(), a.get(tileOutPx), len(acc[0])), a.get(tileOutBlk)
+	px, stepBlock := newPixels(GP64(), a.value(tileOutPx), len(acc[0])), a.value(tileOutBlk)
 	MOVQ(start, px.base)
 	for j := range acc {
 		px.setFar()
@@ -191,7 +128,7 @@ func (a tileArgs) eachOutput(start Mem, acc [][]reg.VecVirtual, f func(m Mem, v 
 func (l vectorLevel) begin(args tileArgs, nb, mr int) [][]reg.VecVirtual {
 	CMPQ(args.field(tilePartial), Imm(0))
 	JNE(LabelRef("resume"))
-	acc := l.biased(args.get(tileBias), nb, mr)
+	acc := l.biased(args.value(tileBias), nb, mr)
 	JMP(LabelRef("begin"))
 	Label("resume")
 	args.eachOutput(args.out, acc, func(m Mem, v reg.VecVirtual) { VMOVUPS(m, v) })

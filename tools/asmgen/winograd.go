@@ -16,16 +16,14 @@ func (l vectorLevel) winograd() {
 	l.winogradOutput()
 }
 
-func pointer(name string) reg.GPVirtual { return Load(Param(name), GP64()).(reg.GPVirtual) }
-
 func (l vectorLevel) at(base reg.Register, i int) Mem { return Mem{Base: base, Disp: i * l.bytes()} }
 
 func (l vectorLevel) winogradInput() {
 	TEXT("winogradInput"+l.suffix(), NOSPLIT, "func(dst, src, tmp *byte, dstStride, srcRow, n int)")
 	Doc("transforms n tiles that follow each other in a row; tmp holds 36 vectors.")
 	Pragma("noescape")
-	dst, src, tmp, n := pointer("dst"), pointer("src"), pointer("tmp"), pointer("n")
-	dstStride, srcRow := pointer("dstStride"), pointer("srcRow")
+	dst, src, tmp, n := arg("dst"), arg("src"), arg("tmp"), arg("n")
+	dstStride, srcRow := arg("dstStride"), arg("srcRow")
 	c := l.inputConstants()
 	p := GP64()
 	Label("loop")
@@ -105,12 +103,9 @@ func (l vectorLevel) winogradOutput() {
 	TEXT("winogradOutput"+l.suffix(), NOSPLIT, "func(dst, residual, src, bias, tmp *byte, srcStride, dstRow, n int, lo, hi float32, clamp int)")
 	Doc("transforms n tiles that follow each other in a row, adds bias and residual (or nil)", "and clamps; tmp holds 24 vectors.")
 	Pragma("noescape")
-	dst, res, src, tmp, n := pointer("dst"), pointer("residual"), pointer("src"), pointer("tmp"), pointer("n")
-	srcStride, dstRow, clamp := pointer("srcStride"), pointer("dstRow"), pointer("clamp")
-	bias, lo, hi := l.reg(), l.reg(), l.reg()
-	VMOVUPS(Mem{Base: pointer("bias")}, bias)
-	broadcastParam("lo", lo)
-	broadcastParam("hi", hi)
+	dst, res, src, tmp, n := arg("dst"), arg("residual"), arg("src"), arg("tmp"), arg("n")
+	srcStride, dstRow, clamp := arg("srcStride"), arg("dstRow"), arg("clamp")
+	bias, lo, hi := l.load(Mem{Base: arg("bias")}), l.param("lo"), l.param("hi")
 	p, q := GP64(), GP64()
 	finish := winogradFinish{res, q, dstRow, clamp, lo, hi}
 	Label("loop")
