@@ -134,6 +134,9 @@ func (f *fields) sizes(c *Config) {
 // older files leave to the program.
 func (f *fields) layers(c *Config, every int) {
 	window := f.int(0, "sliding_window")
+	if again := f.int(window, "sliding_window_size"); again != window { // Gemma 2 says it twice
+		f.fail("sliding_window_size is %d, sliding_window %d", again, window)
+	}
 	if !f.bool(true, "use_sliding_window") {
 		window = 0
 	}
