@@ -6,11 +6,10 @@ import (
 	"github.com/mmcloughlin/avo/reg"
 )
 
-// Addresses of places that lie a stride apart, without a multiplication for each: pixels are up to 14 with
-// five registers, rowPointers any number with one for each three and the stride, rowAddress eight with four.
+// Places that lie a stride apart are reached without a multiplication for each, in one of three ways: which
+// has the fewest registers depends on how many places there are, and on what else needs registers.
 
-// pixels addresses a run of equally spaced places from one or two base
-// registers, without a multiplication per place.
+// pixels reaches up to 14 places with two registers, and three for the stride.
 type pixels struct {
 	base, far          reg.GPVirtual // far is 7 steps on, only for runs above 7
 	step, step3, step5 reg.GPVirtual
@@ -64,14 +63,14 @@ func (p pixels) at(i, disp int) Mem {
 	return m
 }
 
-// rowPointers reach rows that lie stride apart.
-type rowPointers struct {
+// rowsByThree reaches any number of rows with a register for each three, and one for the stride.
+type rowsByThree struct {
 	thirds []reg.GPVirtual // rows 0, 3 and 6
 	stride reg.GPVirtual
 }
 
-func newRowPointers(a, stride reg.GPVirtual, rows int) *rowPointers {
-	p := &rowPointers{thirds: []reg.GPVirtual{a}, stride: stride}
+func newRowsByThree(a, stride reg.GPVirtual, rows int) *rowsByThree {
+	p := &rowsByThree{thirds: []reg.GPVirtual{a}, stride: stride}
 	for r := 3; r < rows; r += 3 {
 		b := GP64()
 		LEAQ(Mem{Base: p.thirds[r/3-1], Index: stride, Scale: 2}, b)
@@ -82,7 +81,7 @@ func newRowPointers(a, stride reg.GPVirtual, rows int) *rowPointers {
 }
 
 // at is row i.
-func (p *rowPointers) at(i, disp int) Mem {
+func (p *rowsByThree) at(i, disp int) Mem {
 	m := Mem{Base: p.thirds[i/3], Disp: disp}
 	if i%3 > 0 {
 		m.Index, m.Scale = p.stride, uint8(i%3)
@@ -90,34 +89,35 @@ func (p *rowPointers) at(i, disp int) Mem {
 	return m
 }
 
-func (p *rowPointers) advance(bytes int) {
+func (p *rowsByThree) advance(bytes int) {
 	for _, r := range p.thirds {
 		ADDQ(step(bytes), r)
 	}
 }
 
-// rowAddress finds eight rows from one register and multiples of a stride.
-type rowAddress struct{ base, base4, stride, stride3 reg.Register }
-
-func (a rowAddress) row(i int) Mem { return strided(i, a.base, a.base4, a.stride, a.stride3) }
-
-// strided is the address of row i out of 8.
-func strided(i int, base, base4, stride, stride3 reg.Register) Mem {
-	if i >= 4 {
-		base = base4
-	}
-	switch i % 4 {
-	case 1:
-		return Mem{Base: base, Index: stride, Scale: 1}
-	case 2:
-		return Mem{Base: base, Index: stride, Scale: 2}
-	case 3:
-		return Mem{Base: base, Index: stride3, Scale: 1}
-	}
-	return Mem{Base: base}
+// rowsByFour reaches any number of rows with a register for each four, and two for the stride.
+type rowsByFour struct {
+	fourths         []reg.GPVirtual // rows 0, 4, …
+	stride, stride3 reg.GPVirtual   // the second for rows 3, 7, …
 }
 
-func times3(stride reg.Register) reg.Register {
+// row is row i.
+func (a rowsByFour) row(i, disp int) Mem {
+	m := Mem{Base: a.fourths[i/4], Disp: disp}
+	switch i % 4 {
+	case 1, 2:
+		m.Index, m.Scale = a.stride, uint8(i%4)
+	case 3:
+		m.Index, m.Scale = a.stride3, 1
+	}
+	return m
+}
+
+// next sets the second register.
+func (a rowsByFour) next() { LEAQ(Mem{Base: a.fourths[0], Index: a.stride, Scale: 4}, a.fourths[1]) }
+
+// times3 is the stride of every third row.
+func times3(stride reg.GPVirtual) reg.GPVirtual {
 	r := GP64()
 	LEAQ(Mem{Base: stride, Index: stride, Scale: 2}, r)
 	return r

@@ -174,10 +174,11 @@ func (d *dots) pair(n int) {
 	for j := range d.vecs {
 		VMOVDQU64(Mem{Base: d.b, Disp: 64 * j}, b[j])
 	}
+	rows := rowsByFour{d.quads[:], d.lda, d.lda3}
 	spread := [4]VecPhysical{Z26, Z27, Z28, Z29}
 	for i := range n {
 		a := spread[i%len(spread)]
-		VPBROADCASTD(d.row(i), a)
+		VPBROADCASTD(rows.row(i, 0), a)
 		for j := range d.vecs {
 			VDPBF16PS(b[j], a, d.sum(i, j))
 		}
@@ -186,20 +187,6 @@ func (d *dots) pair(n int) {
 		ADDQ(Imm(4), d.quads[i])
 	}
 	ADDQ(U32(128), d.b)
-}
-
-// row is where a row's pair is.
-func (d *dots) row(i int) Mem {
-	base := d.quads[i/4]
-	switch i % 4 {
-	case 1:
-		return Mem{Base: base, Index: d.lda, Scale: 1}
-	case 2:
-		return Mem{Base: base, Index: d.lda, Scale: 2}
-	case 3:
-		return Mem{Base: base, Index: d.lda3, Scale: 1}
-	}
-	return Mem{Base: base}
 }
 
 // fetch brings some of what comes next into the second-level cache.

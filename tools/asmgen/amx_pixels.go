@@ -190,8 +190,7 @@ func amxHalves() {
 	TEXT("halves512", NOSPLIT, "func(dst, lo, hi *uint16, n, step int)")
 	Doc("joins n pixels, step bytes apart, of two blocks of 16 channels; hi may be nil, which stands for zeros.")
 	Pragma("noescape")
-	dst, lo, hi := arg("dst"), arg("lo"), arg("hi")
-	n, step := arg("n"), arg("step")
+	dst, lo, hi, n, step := arg("dst"), arg("lo"), arg("hi"), arg("n"), arg("step")
 	TESTQ(hi, hi)
 	JEQ(LabelRef("single"))
 	for _, both := range []bool{true, false} {
@@ -221,8 +220,7 @@ func amxMaximum() {
 	TEXT("maximum512", NOSPLIT, "func(dst, src *uint16, taps *int, count, n, step int)")
 	Doc("gives the largest of so many taps, bytes from src, of n windows of 16 channels, step bytes apart.")
 	Pragma("noescape")
-	dst, src, first := arg("dst"), arg("src"), arg("taps")
-	count, n, step := arg("count"), arg("n"), arg("step")
+	dst, src, first, count, n, step := arg("dst"), arg("src"), arg("taps"), arg("count"), arg("n"), arg("step")
 	taps, left, tap := GP64(), GP64(), GP64()
 	read := func(z VecPhysical) {
 		MOVQ(Mem{Base: taps}, tap)

@@ -307,8 +307,7 @@ func amxRoundPairs() {
 	TEXT("pairs512", NOSPLIT, "func(dst *uint16, src *float32, stride, pairs, n int)")
 	Doc("interleaves pairs of rows of n floats, rounded to bfloat16, and fills up to 32 columns with zeros. The stride is in bytes.")
 	Pragma("noescape")
-	dst, src, stride := arg("dst"), arg("src"), arg("stride")
-	pairs, n := arg("pairs"), arg("n")
+	dst, src, stride, pairs, n := arg("dst"), arg("src"), arg("stride"), arg("pairs"), arg("n")
 	_, low, high := firstOf32(n)
 	Label("pair")
 	for half, k := range []OpmaskVirtual{low, high} {

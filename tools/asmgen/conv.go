@@ -208,20 +208,13 @@ func (t *convLoops) strides(nb int) {
 		t.wOut = t.value(tileWOut)
 	}
 	if nb > 3 {
-		t.wOut3 = GP64()
-		LEAQ(Mem{Base: t.wOut, Index: t.wOut, Scale: 2}, t.wOut3)
+		t.wOut3 = times3(t.wOut)
 	}
 }
 
 // weight is where an output block's weights are.
 func (t *convLoops) weight(block, disp int) Mem {
-	switch block {
-	case 1, 2:
-		return Mem{Base: t.w, Index: t.wOut, Scale: uint8(block), Disp: disp}
-	case 3:
-		return Mem{Base: t.w, Index: t.wOut3, Scale: 1, Disp: disp}
-	}
-	return Mem{Base: t.w, Disp: disp}
+	return rowsByFour{[]reg.GPVirtual{t.w}, t.wOut, t.wOut3}.row(block, disp)
 }
 
 // inputsOf sets how many input channels a block has, and what weights to skip

@@ -5,6 +5,7 @@ import (
 
 	. "github.com/mmcloughlin/avo/build"
 	. "github.com/mmcloughlin/avo/operand"
+	"github.com/mmcloughlin/avo/reg"
 )
 
 func init() { families["dgemm"] = dgemm }
@@ -36,9 +37,7 @@ func (v level) doubleTile(rows int) {
 	SHLQ(Imm(3), lda)
 	SHLQ(Imm(3), ldb)
 	SHLQ(Imm(3), ldc)
-	lda3 := GP64()
-	LEAQ(Mem{Base: lda, Index: lda, Scale: 2}, lda3)
-	from := [4]Mem{{Base: a}, {Base: a, Index: lda, Scale: 1}, {Base: a, Index: lda, Scale: 2}, {Base: a, Index: lda3, Scale: 1}}
+	from := rowsByFour{[]reg.GPVirtual{a}, lda, times3(lda)}
 	Label("each")
 	var right [columns]vec
 	for j := range columns {
@@ -47,7 +46,7 @@ func (v level) doubleTile(rows int) {
 	}
 	for i := range rows {
 		x := v.reg()
-		VBROADCASTSD(from[i], x)
+		VBROADCASTSD(from.row(i, 0), x)
 		for j := range columns {
 			VFMADD231PD(right[j], x, acc[i][j])
 		}

@@ -20,8 +20,7 @@ func tableVBMI() {
 	TEXT("tableVBMI", NOSPLIT, "func(dst, src *byte, n int, table *byte)")
 	Doc("writes dst[i] = table[src[i]] for n i.")
 	Pragma("noescape")
-	dst, src, n := arg("dst"), arg("src"), arg("n")
-	from := arg("table")
+	dst, src, n, from := arg("dst"), arg("src"), arg("n"), arg("table")
 	var t [4]reg.VecVirtual
 	for i := range t {
 		t[i] = ZMM()
@@ -70,8 +69,7 @@ func tableAVX2() {
 	Doc("writes dst[i] = table[src[i]] for n i, a multiple of 64. Byte j of each 16 of changes",
 		"is entry j of that piece of the table, from the second one of each half on combined with entry j of the piece before.")
 	Pragma("noescape")
-	dst, src, n := arg("dst"), arg("src"), arg("n")
-	changes := arg("changes")
+	dst, src, n, changes := arg("dst"), arg("src"), arg("n"), arg("changes")
 	sixteen, top := YMM(), YMM()
 	VMOVDQU(integer(0x10101010), sixteen)
 	VMOVDQU(integer(0x80808080), top)

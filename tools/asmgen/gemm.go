@@ -344,7 +344,7 @@ func (g *gemmKernel) storeColumns(v reg.VecVirtual, m Mem, j int) {
 func (g *gemmKernel) product() {
 	const unroll = 4
 	g.lda = g.load(gemmLDA)
-	g.a = newRowPointers(g.load(gemmA), g.lda, g.mr).thirds
+	g.a = newRowsByThree(g.load(gemmA), g.lda, g.mr).thirds
 	if g.walks() {
 		g.unless(gemmDoResidual, "nofetch", func() { g.fetchResidual(gemmResidual, gemmLDR) })
 	}
@@ -440,7 +440,7 @@ func (g *gemmKernel) products(u int) {
 
 // row is the address of row i of A, disp bytes after its pointer.
 func (g *gemmKernel) row(i, disp int) Mem {
-	return (&rowPointers{g.a, g.lda}).at(i, disp)
+	return (&rowsByThree{g.a, g.lda}).at(i, disp)
 }
 
 // each emits for every accumulator.

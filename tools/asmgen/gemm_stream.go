@@ -30,7 +30,7 @@ func gemmSweep(v level) {
 	MOVQ(n, count)
 	first := GP64()
 	MOVQ(b, first)
-	from := newRowPointers(first, ldb, passRows)
+	from := newRowsByThree(first, ldb, passRows)
 	v.rowLoop(count, 2, append(from.thirds, to), func(disp int, t *tail) {
 		sum := v.get(to, disp, t)
 		for i := range x {
@@ -59,8 +59,7 @@ func gemmRowTransposed() {
 	Pragma("noescape")
 	a, k := GP64(), GP64()
 	c, b, ldb, blocks := arg("c"), arg("b"), arg("ldb"), arg("blocks")
-	ldb3 := GP64()
-	LEAQ(Mem{Base: ldb, Index: ldb, Scale: 2}, ldb3)
+	ldb3 := times3(ldb)
 	rows := [4]reg.GPVirtual{b, GP64(), GP64(), GP64()} // rows 0, 4, 8 and 12
 	Load(Param("k"), k)
 	// What is fetched is sixteen steps ahead, or as many as there are: at the end of the rows
@@ -97,11 +96,11 @@ func gemmRowTransposed() {
 		if i > 0 && i%4 == 0 {
 			LEAQ(Mem{Base: next, Index: ldb, Scale: 4}, next)
 		}
-		PREFETCHT1(strided(i%4, next, next, ldb, ldb3))
+		PREFETCHT1(rowsByFour{[]reg.GPVirtual{next}, ldb, ldb3}.row(i%4, 0))
 	}
 	for half := range 2 {
 		for g, sum := range sums {
-			for i, column := range transposedRows(rows[2*g], rows[2*g+1], ldb, ldb3, 32*half) {
+			for i, column := range transposedRows(rowsByFour{rows[2*g : 2*g+2], ldb, ldb3}, 32*half) {
 				x := YMM()
 				VBROADCASTSS(Mem{Base: a, Disp: 32*half + 4*i}, x)
 				VFMADD231PS(column, x, sum)

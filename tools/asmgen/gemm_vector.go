@@ -150,26 +150,22 @@ func (d *dotKernel) reduce() reg.VecVirtual {
 func transpose8x8() {
 	TEXT("transpose8x8", NOSPLIT, "func(dst, src *float32, dstStride, srcStride, blocks int)")
 	Pragma("noescape")
-	dst, src := arg("dst"), arg("src")
-	ds, ss := arg("dstStride"), arg("srcStride")
-	n := arg("blocks")
+	dst, src, ds, ss, n := arg("dst"), arg("src"), arg("dstStride"), arg("srcStride"), arg("blocks")
 	SHLQ(Imm(2), ds)
 	SHLQ(Imm(2), ss)
-	ss3, ds3 := GP64(), GP64()
-	LEAQ(Mem{Base: ss, Index: ss, Scale: 2}, ss3)
-	LEAQ(Mem{Base: ds, Index: ds, Scale: 2}, ds3)
-	src4, dst4 := GP64(), GP64()
+	ss3, ds3 := times3(ss), times3(ds)
+	from := rowsByFour{[]reg.GPVirtual{src, GP64()}, ss, ss3}
+	to := rowsByFour{[]reg.GPVirtual{dst, GP64()}, ds, ds3}
 	TESTQ(n, n)
 	JEQ(LabelRef("done"))
 	Label("loop")
-	LEAQ(Mem{Base: src, Index: ss, Scale: 4}, src4)
-	LEAQ(Mem{Base: dst, Index: ds, Scale: 4}, dst4)
-	rows := transposedRows(src, src4, ss, ss3, 0)
-	for i, v := range rows {
-		VMOVUPS(v, strided(i, dst, dst4, ds, ds3))
+	from.next()
+	to.next()
+	for i, v := range transposedRows(from, 0) {
+		VMOVUPS(v, to.row(i, 0))
 	}
 	ADDQ(Imm(32), src)
-	LEAQ(Mem{Base: dst4, Index: ds, Scale: 4}, dst)
+	LEAQ(Mem{Base: to.fourths[1], Index: ds, Scale: 4}, dst)
 	DECQ(n)
 	JNE(LabelRef("loop"))
 	Label("done")
@@ -179,13 +175,11 @@ func transpose8x8() {
 
 // transposedRows loads an 8×8 block, disp bytes after its pointers, and transposes it in
 // registers: pairs, then quads, then halves.
-func transposedRows(src, src4, ss, ss3 reg.Register, disp int) [8]reg.VecVirtual {
+func transposedRows(src rowsByFour, disp int) [8]reg.VecVirtual {
 	var r, t, u, out [8]reg.VecVirtual
 	for i := range r {
 		r[i] = YMM()
-		m := strided(i, src, src4, ss, ss3)
-		m.Disp = disp
-		VMOVUPS(m, r[i])
+		VMOVUPS(src.row(i, disp), r[i])
 	}
 	for i := 0; i < 8; i += 2 {
 		t[i], t[i+1] = YMM(), YMM()

@@ -75,10 +75,10 @@ func (f nbFormat) codesAt() int {
 func (f nbFormat) multiply(name string, rows, columns int) {
 	a := f.text(name)
 	x, out := a.value(nbX), a.value(nbOut)
-	var ldx, far reg.GPVirtual
+	from := rowsByFour{fourths: []reg.GPVirtual{x}}
 	if rows > 1 {
-		ldx, far = a.value(nbLDX), GP64() // far is row 3
-		LEAQ(Mem{Base: ldx, Index: ldx, Scale: 2}, far)
+		from.stride = a.value(nbLDX)
+		from.stride3 = times3(from.stride)
 	}
 	acc := make([]reg.VecVirtual, rows*columns)
 	place := func(i int) Mem { return Mem{Base: out, Disp: i/columns*nbVector + i%columns*4*f.width()} }
@@ -87,14 +87,7 @@ func (f nbFormat) multiply(name string, rows, columns int) {
 	}
 	f.groups(a, columns, func(i int, weights []reg.VecVirtual) {
 		for r := range rows {
-			m := Mem{Base: x, Disp: 4 * i}
-			switch r {
-			case 1, 2:
-				m.Index, m.Scale = ldx, uint8(r)
-			case 3:
-				m.Index, m.Scale = far, 1
-			}
-			b := f.broadcast(m)
+			b := f.broadcast(from.row(r, 4*i))
 			for c, w := range weights {
 				VFMADD231PS(b, w, acc[r*columns+c])
 			}

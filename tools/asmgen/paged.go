@@ -53,8 +53,7 @@ func pagedFamily() {
 func (v level) pagedWeigh() {
 	TEXT("weigh"+v.suffix(), NOSPLIT, "func(p, largest, sums, factors *float32, rows, n int)")
 	Pragma("noescape")
-	row, largest := arg("p"), arg("largest")
-	sums, factors := arg("sums"), arg("factors")
+	row, largest, sums, factors := arg("p"), arg("largest"), arg("sums"), arg("factors")
 	rows, n := arg("rows"), arg("n")
 	at, left := GP64(), GP64()
 	each := func(label string, emit func(i int, x Mem)) {

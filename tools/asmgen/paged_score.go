@@ -11,8 +11,7 @@ import (
 func pagedSpread() {
 	TEXT("spreadAVX2", NOSPLIT, "func(dst, q *float32, d, stride int)")
 	Pragma("noescape")
-	dst, q := arg("dst"), arg("q")
-	left, stride := arg("d"), arg("stride")
+	dst, q, left, stride := arg("dst"), arg("q"), arg("d"), arg("stride")
 	var index [2]reg.VecVirtual
 	for i, m := range []Mem{words("spreadFirst", 0, 0, 0, 0, 1, 1, 1, 1), words("spreadSecond", 2, 2, 2, 2, 3, 3, 3, 3)} {
 		index[i] = YMM()

@@ -45,7 +45,7 @@ func (k pagedKernel) sum() {
 	SHLQ(Imm(2), stride)
 	MOVQ(d, pitch)
 	SHLQ(Imm(uint64(k.size()/2)), pitch) // times 2 or 4
-	rows := newRowPointers(arg("o"), stride, k.rows)
+	rows := newRowsByThree(arg("o"), stride, k.rows)
 	XORQ(at, at)
 	for parts := k.columns(); parts > 0; parts /= 2 {
 		k.sumColumns(rows, d, pitch, at, parts, parts == 1)
@@ -56,7 +56,7 @@ func (k pagedKernel) sum() {
 
 // sumColumns takes parts registers of columns at a time while there are as many;
 // the last ones may be fewer than a register holds.
-func (k pagedKernel) sumColumns(rows *rowPointers, d, pitch, at reg.GPVirtual, parts int, last bool) {
+func (k pagedKernel) sumColumns(rows *rowsByThree, d, pitch, at reg.GPVirtual, parts int, last bool) {
 	width := parts * k.width()
 	label := func(s string) string { return fmt.Sprintf("%s%d", s, parts) }
 	Label(label("columns"))
@@ -79,7 +79,7 @@ func (k pagedKernel) sumColumns(rows *rowPointers, d, pitch, at reg.GPVirtual, p
 
 // sumTokens takes one block after the other, and has one of another list
 // fetched.
-func (k pagedKernel) sumTokens(rows *rowPointers, pitch, at reg.GPVirtual, parts int, label string) {
+func (k pagedKernel) sumTokens(rows *rowsByThree, pitch, at reg.GPVirtual, parts int, label string) {
 	sums, factors := make([][]reg.VecVirtual, k.rows), arg("factors")
 	for r := range sums {
 		f := k.reg()
@@ -152,8 +152,7 @@ func (k pagedKernel) sumTokens(rows *rowPointers, pitch, at reg.GPVirtual, parts
 func pagedJoin() {
 	TEXT("joinAVX2", NOSPLIT, "func(o, part, factors, weights *float32, rows, d int)")
 	Pragma("noescape")
-	o, part := arg("o"), arg("part")
-	f, g := arg("factors"), arg("weights")
+	o, part, f, g := arg("o"), arg("part"), arg("factors"), arg("weights")
 	rows, left, before, weight := arg("rows"), GP64(), YMM(), YMM()
 	Label("row")
 	VBROADCASTSS(Mem{Base: f}, before)

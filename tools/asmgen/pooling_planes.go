@@ -106,18 +106,11 @@ func (p *pooledPlanes) four(label string, first reg.GPVirtual) {
 	ADDQ(p.src, at)
 	MOVQ(Mem{Base: tap, Disp: 8}, limits)
 	inside := p.insideOf(Mem{Base: limits, Index: p.column, Scale: 1})
+	planes := rowsByFour{[]reg.GPVirtual{at}, p.plane, p.plane3}
 	for j, sum := range sums {
 		x := make([]reg.VecVirtual, p.stride)
 		for k := range x {
-			m := Mem{Base: at, Disp: k * p.width() * 4}
-			switch j {
-			case 1:
-				m.Index, m.Scale = p.plane, 1
-			case 2:
-				m.Index, m.Scale = p.plane, 2
-			case 3:
-				m.Index, m.Scale = p.plane3, 1
-			}
+			m := planes.row(j, k*p.width()*4)
 			if t == nil {
 				x[k] = p.load(m)
 			} else {

@@ -73,8 +73,7 @@ const (
 func (m squareMode) input() {
 	m.text("Input", "func(dst, src, tmp *byte, point, px, row, vectors int)")
 	bytes := m.bytes()
-	dst, src, vectors := arg("dst"), arg("src"), arg("vectors")
-	px, row := arg("px"), arg("row")
+	dst, src, vectors, px, row := arg("dst"), arg("src"), arg("vectors"), arg("px"), arg("row")
 	far := GP64() // from a row of points to the next
 	MOVQ(arg("point"), far)
 	LEAQ(Mem{Base: far, Index: far, Scale: 2}, far)

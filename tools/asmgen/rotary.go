@@ -58,9 +58,7 @@ func rotaryFamily() {
 func rotaryKernel(name string, prepare func(cos, sin reg.VecVirtual, n reg.GPVirtual) func(x, y reg.GPVirtual), registers int) {
 	TEXT(name, NOSPLIT, "func(y, x, cos, sin *float32, n, heads, width int)")
 	Pragma("noescape")
-	y, x := arg("y"), arg("x")
-	cos, sin := arg("cos"), arg("sin")
-	n, width := arg("n"), arg("width")
+	y, x, cos, sin, n, width := arg("y"), arg("x"), arg("cos"), arg("sin"), arg("n"), arg("width")
 	SHLQ(Imm(2), width)
 	left := GP64()
 	MOVQ(n, left)

@@ -13,9 +13,9 @@ func init() { families["transpose"] = transposeFamily }
 func transposeFamily() {
 	transposeTile("tile1", 1, 8, block1)
 	transposeTile("tile2", 2, 8, block2)
-	transposeTile("tile4", 4, 8, func(src, dst rowAddress) {
-		for i, r := range transposedRows(src.base, src.base4, src.stride, src.stride3, 0) {
-			VMOVUPS(r, dst.row(i))
+	transposeTile("tile4", 4, 8, func(src, dst rowsByFour) {
+		for i, r := range transposedRows(src, 0) {
+			VMOVUPS(r, dst.row(i, 0))
 		}
 	})
 	transposeTile("tile8", 8, 4, block8)
@@ -50,29 +50,27 @@ func copyLines() {
 }
 
 // transposeTile walks h rows of w elements block by block: dst[j·ds+i] = src[i·ss+j].
-func transposeTile(name string, size, side int, block func(src, dst rowAddress)) {
+func transposeTile(name string, size, side int, block func(src, dst rowsByFour)) {
 	TEXT(name+"AVX2", NOSPLIT, "func(dst, src *byte, ds, ss, h, w int)")
 	Pragma("noescape")
-	dst, src := arg("dst"), arg("src")
-	ds, ss := arg("ds"), arg("ss")
-	h, w := arg("h"), arg("w")
+	dst, src, ds, ss, h, w := arg("dst"), arg("src"), arg("ds"), arg("ss"), arg("h"), arg("w")
 	for _, s := range []reg.Register{ds, ss} {
 		IMUL3Q(step(size), s, s)
 	}
-	from := rowAddress{GP64(), GP64(), ss, times3(ss)}
-	to := rowAddress{GP64(), GP64(), ds, times3(ds)}
+	from := rowsByFour{[]reg.GPVirtual{GP64(), GP64()}, ss, times3(ss)}
+	to := rowsByFour{[]reg.GPVirtual{GP64(), GP64()}, ds, times3(ds)}
 	left := GP64()
 	Label("rows")
-	MOVQ(src, from.base)
-	MOVQ(dst, to.base)
+	MOVQ(src, from.fourths[0])
+	MOVQ(dst, to.fourths[0])
 	MOVQ(w, left)
 	Label("columns")
-	LEAQ(Mem{Base: from.base, Index: ss, Scale: 4}, from.base4)
-	LEAQ(Mem{Base: to.base, Index: ds, Scale: 4}, to.base4)
+	from.next()
+	to.next()
 	block(from, to)
-	ADDQ(step(side*size), from.base)
+	ADDQ(step(side*size), from.fourths[0])
 	for range side / 4 {
-		LEAQ(Mem{Base: to.base, Index: ds, Scale: 4}, to.base)
+		LEAQ(Mem{Base: to.fourths[0], Index: ds, Scale: 4}, to.fourths[0])
 	}
 	SUBQ(step(side), left)
 	JNE(LabelRef("columns"))
@@ -85,11 +83,11 @@ func transposeTile(name string, size, side int, block func(src, dst rowAddress))
 	end()
 }
 
-func loadRows(n int, r func() reg.VecVirtual, load func(m, r Op), src rowAddress) []reg.VecVirtual {
+func loadRows(n int, r func() reg.VecVirtual, load func(m, r Op), src rowsByFour) []reg.VecVirtual {
 	out := make([]reg.VecVirtual, n)
 	for i := range out {
 		out[i] = r()
-		load(src.row(i), out[i])
+		load(src.row(i, 0), out[i])
 	}
 	return out
 }
@@ -111,7 +109,7 @@ func interleave(x []reg.VecVirtual, low, high func(b, a, r Op)) []reg.VecVirtual
 }
 
 // block1 interleaves bytes, then pairs, then quads; a register ends up with two rows.
-func block1(src, dst rowAddress) {
+func block1(src, dst rowsByFour) {
 	r := loadRows(8, XMM, func(m, r Op) { VMOVQ(m, r) }, src)
 	p := interleave(r, func(b, a, r Op) { VPUNPCKLBW(b, a, r) }, nil) // p[k]: rows 2k, 2k+1
 	q := interleave(p, func(b, a, r Op) { VPUNPCKLWD(b, a, r) }, func(b, a, r Op) { VPUNPCKHWD(b, a, r) })
@@ -119,13 +117,13 @@ func block1(src, dst rowAddress) {
 	q = []reg.VecVirtual{q[0], q[2], q[1], q[3]}
 	o := interleave(q, func(b, a, r Op) { VPUNPCKLDQ(b, a, r) }, func(b, a, r Op) { VPUNPCKHDQ(b, a, r) })
 	for i, x := range o {
-		VMOVQ(x, dst.row(2*i))
-		VMOVHPS(x, dst.row(2*i+1))
+		VMOVQ(x, dst.row(2*i, 0))
+		VMOVHPS(x, dst.row(2*i+1, 0))
 	}
 }
 
 // block2 interleaves words, then pairs, then quads.
-func block2(src, dst rowAddress) {
+func block2(src, dst rowsByFour) {
 	r := loadRows(8, XMM, func(m, r Op) { VMOVDQU(m, r) }, src)
 	p := interleave(r, func(b, a, r Op) { VPUNPCKLWD(b, a, r) }, func(b, a, r Op) { VPUNPCKHWD(b, a, r) })
 	q := interleave([]reg.VecVirtual{p[0], p[2], p[1], p[3], p[4], p[6], p[5], p[7]},
@@ -134,12 +132,12 @@ func block2(src, dst rowAddress) {
 	o := interleave([]reg.VecVirtual{q[0], q[4], q[1], q[5], q[2], q[6], q[3], q[7]},
 		func(b, a, r Op) { VPUNPCKLQDQ(b, a, r) }, func(b, a, r Op) { VPUNPCKHQDQ(b, a, r) })
 	for i, x := range o {
-		VMOVDQU(x, dst.row(i))
+		VMOVDQU(x, dst.row(i, 0))
 	}
 }
 
 // block8 swaps pairs, then halves.
-func block8(src, dst rowAddress) {
+func block8(src, dst rowsByFour) {
 	r := loadRows(4, YMM, func(m, r Op) { VMOVUPD(m, r) }, src)
 	var t [4]reg.VecVirtual
 	for i := range t {
@@ -156,6 +154,6 @@ func block8(src, dst rowAddress) {
 			half = 0x31
 		}
 		VPERM2F128(Imm(half), t[i%2+2], t[i%2], out)
-		VMOVUPD(out, dst.row(i))
+		VMOVUPD(out, dst.row(i, 0))
 	}
 }

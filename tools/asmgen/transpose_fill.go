@@ -28,8 +28,7 @@ func fillLines() {
 func copyRows() {
 	TEXT("copyRowsAVX2", NOSPLIT, "func(dst, src *byte, rows, bytes, ds, ss int)")
 	Pragma("noescape")
-	dst, src, rows := arg("dst"), arg("src"), arg("rows")
-	size, ds, ss := arg("bytes"), arg("ds"), arg("ss")
+	dst, src, rows, size, ds, ss := arg("dst"), arg("src"), arg("rows"), arg("bytes"), arg("ds"), arg("ss")
 	last := GP64() // where the last 32 bytes begin
 	MOVQ(size, last)
 	SUBQ(Imm(32), last)

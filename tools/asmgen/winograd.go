@@ -39,17 +39,14 @@ func (l vectorLevel) winogradInput() {
 		l.turnInput(d, c, func(i int, v reg.VecVirtual) { VMOVUPS(v, l.at(tmp, 6*i+j)) })
 	}
 	MOVQ(dst, p)
-	stride3, stride5 := GP64(), GP64()
-	LEAQ(Mem{Base: dstStride, Index: dstStride, Scale: 2}, stride3)
-	LEAQ(Mem{Base: dstStride, Index: dstStride, Scale: 4}, stride5)
-	places := pixels{base: p, step: dstStride, step3: stride3, step5: stride5}
+	places := newPixels(p, dstStride, 6)
 	for i := range 6 {
 		d := l.regs(6)
 		for j := range d {
 			VMOVUPS(l.at(tmp, 6*i+j), d[j])
 		}
 		l.turnInput(d, c, func(j int, v reg.VecVirtual) { VMOVUPS(v, places.at(j, 0)) })
-		LEAQ(Mem{Base: p, Index: stride3, Scale: 2}, p)
+		LEAQ(Mem{Base: p, Index: places.step3, Scale: 2}, p)
 	}
 	ADDQ(U32(uint64(4*l.bytes())), src)
 	ADDQ(U32(uint64(l.bytes())), dst)
