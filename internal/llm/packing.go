@@ -46,12 +46,9 @@ func (e *engine) packIdle() (more bool) {
 	return e.packing.some()
 }
 
-// packBetween packs a piece after a step that took so long, if it is due. Steps of prompts,
-// which hardly gain by it, don't count.
+// packBetween packs a piece after a step that took so long, if it is due. Steps of prompts
+// alone, which hardly gain by it, don't count.
 func (e *engine) packBetween(took time.Duration) {
-	if e.step[0].role() != 0 {
-		return
-	}
 	p := &e.packing
 	if p.owed = min(p.owed+took/packShare, mostOwed); p.owed < 0 {
 		return

@@ -1,32 +1,20 @@
 package llm
 
 import (
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
-
-	"github.com/salver-ml/salver/internal/textgen"
 )
 
-// Packing gets its share of the time in which answers are generated, and none of that
-// of prompts.
+// Packing gets its share of the time in which answers are generated.
 func TestPackingShare(t *testing.T) { synctest.Test(t, testPackingShare) }
 
 func testPackingShare(t *testing.T) {
 	var spent time.Duration
 	e := &engine{packing: packing{piece: func() bool { time.Sleep(4 * time.Millisecond); spent += 4 * time.Millisecond; return true }}}
 	p := &e.packing
-	q := &sequence{request: &request{Request: &textgen.Request{}}, tokens: make([]int32, 9), prompt: 8}
 	const step = 8 * time.Millisecond
-	e.step = []work{{q, 8}}
-	for range 9 {
-		e.packBetween(step)
-	}
-	if spent > 0 {
-		t.Errorf("steps of a prompt were followed by %v of packing", spent)
-	}
-	q.computed = 8
-	e.step[0].n = 1
 	for range 32 {
 		e.packBetween(step)
 	}
@@ -51,5 +39,26 @@ func testPackingShare(t *testing.T) {
 	e.packBetween(time.Hour)
 	if e.packBetween(step); p.owed != 0 {
 		t.Errorf("where nothing is to be packed, %v are owed", p.owed)
+	}
+}
+
+// Steps of a prompt are followed by no packing, not even the one that gives the first token;
+// those that generate are, up to the one that ends the answer.
+func TestPackingFollowsGeneratedTokens(t *testing.T) {
+	m := newFakeModel(t)
+	packed := 0
+	e := &engine{run: m.run, copy: m.copy, packing: packing{piece: func() bool { packed++; return true }}, pool: m.pool, sched: newScheduler(64, 16, 4, true), context: 256, maxQueue: 1, stats: newStats()}
+	e.wake = sync.NewCond(&e.mu)
+	if err := e.submit(&request{Request: ask(make([]int32, 40), 3), choices: 1, out: newQueue()}); err != nil {
+		t.Fatal(err)
+	}
+	for step, want := range []int{0, 0, 0, 1, 2} { // 16, 16 and 8 tokens of the prompt, then two of the answer
+		e.packing.owed = 0
+		if e.turn(); packed != want {
+			t.Errorf("after step %d: %d pieces are packed, expected %d", step, packed, want)
+		}
+	}
+	if !e.sched.idle() {
+		t.Error("the answer has not ended")
 	}
 }
