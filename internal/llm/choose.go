@@ -23,8 +23,6 @@ func (e *engine) choose(logits [][]float32) {
 // gather lists the tokens that are to be chosen after a step, and notes what it says
 // about prompts.
 func (e *engine) gather(logits [][]float32) {
-	e.mu.Lock()
-	defer e.mu.Unlock()
 	e.draws = e.draws[:0]
 	for _, w := range e.step {
 		q := w.sequence
@@ -78,6 +76,8 @@ func (e *engine) promptDone(q *sequence) (others []*sequence) {
 	if q.forked {
 		return nil
 	}
+	e.mu.Lock()
+	defer e.mu.Unlock()
 	e.waiting--
 	q.forked, q.open = true, q.choices
 	q.usage.FirstToken, q.usage.Queue = time.Since(q.arrived), q.admitted.Sub(q.arrived)

@@ -32,7 +32,7 @@ type engine struct {
 	aborted []*request
 	enders  []ender // choices that their readers have ended
 	closed  bool
-	waiting int // requests that have no running sequence yet
+	waiting int // requests whose prompts are not computed yet
 	number  uint64
 	stats   textgen.Stats
 }

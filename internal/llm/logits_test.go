@@ -87,6 +87,9 @@ func TestLogits(t *testing.T) {
 		if got := probability(logits, ids[position+1], 0); got.Logprob != want[position].Logprob {
 			t.Errorf("position %d: %v, expected %v", position, got, want[position])
 		}
+		if s := m.Stats(); s.Waiting+s.Running != 1 { // the engine waits, and not for those who ask it
+			t.Errorf("%d wait and %d run", s.Waiting, s.Running)
+		}
 		next++
 	})
 	if err != nil || next != len(ids)-1 {
