@@ -33,7 +33,7 @@ type scheduler struct {
 	asked, found uint64 // tokens looked for in the prefix cache
 }
 
-// maxLogits is how many tokens of a prompt whose probabilities are wanted a step
+// maxLogits is how many tokens of prompts whose probabilities are wanted a step
 // computes at most: each needs logits of the whole vocabulary, half a megabyte of
 // 128k tokens.
 const maxLogits = 128
@@ -97,14 +97,17 @@ func (s *scheduler) leastServed() float64 {
 func (s *scheduler) next(step []work) []work {
 	step, s.copies = step[:0], s.copies[:0]
 	s.makeWay()
-	used, limit := 0, s.budget
+	used, limit, logits := 0, s.budget, maxLogits
 	take := func(q *sequence) {
 		n := min(q.left(), limit-used)
 		if ahead := q.prompt - q.computed; ahead > 0 {
 			n = min(n, ahead) // what is computed again has its role
 		}
 		if q.echoing() {
-			n = min(n, maxLogits)
+			if n = min(n, logits); n == 0 {
+				return // others have the logits of this step
+			}
+			logits -= n
 		}
 		step = append(step, work{q, n})
 		used += n

@@ -85,13 +85,19 @@ func TestTooManyAnswersAreRefused(t *testing.T) {
 
 func TestLogitsOfAStepAreBounded(t *testing.T) {
 	s := newScheduler(400, 512, 8, true)
-	for i, n := range []int{0, -1} {
+	for i, n := range []int{0, 0, -1} {
 		r := ask(make([]int32, 400), 1)
 		r.PromptLogprobs = n
 		s.submit(newSequence(&request{Request: r, choices: 1, number: uint64(i), out: newQueue()}, 0))
 	}
-	if step := s.next(nil); len(step) != 2 || step[0].n != maxLogits || step[1].n != 512/2-maxLogits {
+	step := s.next(nil)
+	if len(step) != 2 || step[0].n != maxLogits || step[1].number != 2 || step[1].n != 512/2-maxLogits {
 		t.Errorf("a step of %+v", step)
+	}
+	s.computed(step)
+	s.finish(step[0].sequence)
+	if step = s.next(step); step[0].number != 1 || step[0].n != maxLogits {
+		t.Errorf("once the first one has ended, a step of %+v", step)
 	}
 }
 
