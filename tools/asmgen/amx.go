@@ -10,7 +10,7 @@ import (
 	"github.com/mmcloughlin/avo/reg"
 )
 
-// Neither avo nor Go's assembler knows AMX and the conversions to bfloat16.
+// Neither avo nor Go's assembler knows AMX, products and conversions of bfloat16.
 // These write them as bytes. Registers are physical, since they are part of the
 // encoding, and reach avo as inputs and outputs, so that it allocates around
 // them. Operands are in Go's order: the destination is last.
@@ -97,6 +97,11 @@ func VCVTNEPS2BF16(src, dst reg.VecPhysical) {
 func VCVTNE2PS2BF16(lo, hi, dst reg.VecPhysical) {
 	bytesOf(fmt.Sprintf("VCVTNE2PS2BF16 %s, %s, %s", lo.Asm(), hi.Asm(), dst.Asm()),
 		evex(prefixF2, 0x72, number(dst), number(hi), number(lo)), []Op{lo, hi}, []Op{dst})
+}
+
+// VDPBF16PS adds to each of c's 16 floats the products of a pair of bfloat16 of a and of b.
+func VDPBF16PS(b, a, c reg.VecPhysical) {
+	bytesOf(fmt.Sprintf("VDPBF16PS %s, %s, %s", b.Asm(), a.Asm(), c.Asm()), evex(prefixF3, 0x52, number(c), number(a), number(b)), []Op{a, b, c}, []Op{c})
 }
 
 func product(name string, pp byte, opcode byte, b, a, c Tmm) {

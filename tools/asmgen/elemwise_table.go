@@ -6,7 +6,7 @@ import (
 	"github.com/mmcloughlin/avo/reg"
 )
 
-func init() { families["table"] = tables }
+func init() { families["elemwise_table"] = tables }
 
 // tables writes the functions of bytes of internal/kernels/elemwise.
 func tables() {

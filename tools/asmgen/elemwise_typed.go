@@ -8,7 +8,7 @@ import (
 	"github.com/mmcloughlin/avo/reg"
 )
 
-func init() { families["typed"] = typedFamily }
+func init() { families["elemwise_typed"] = typedFamily }
 
 // typedFamily writes the loops of internal/kernels/elemwise that compare float32, narrow
 // it to bytes, or work on integers and bits. They take whole registers' worth of elements;

@@ -4,7 +4,7 @@ package elemwise
 
 import "github.com/salver-ml/salver/internal/cpu"
 
-//go:generate go -C ../../../tools/asmgen run . table -out ../../internal/kernels/elemwise/table_amd64.s
+//go:generate go -C ../../../tools/asmgen run . elemwise_table -out ../../internal/kernels/elemwise/table_amd64.s
 
 func lookupFor() lookup {
 	switch {

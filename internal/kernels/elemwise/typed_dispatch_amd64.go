@@ -8,7 +8,7 @@ import (
 	"github.com/salver-ml/salver/internal/dtype"
 )
 
-//go:generate go -C ../../../tools/asmgen run . typed -out ../../internal/kernels/elemwise/typed_amd64.s
+//go:generate go -C ../../../tools/asmgen run . elemwise_typed -out ../../internal/kernels/elemwise/typed_amd64.s
 
 func onRows[T any](f func(dst, a, b []T)) func(dst, a, b []byte) {
 	return func(dst, a, b []byte) { f(view[T](dst), view[T](a), view[T](b)) }

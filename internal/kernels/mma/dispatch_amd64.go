@@ -4,7 +4,7 @@ package mma
 
 import "github.com/salver-ml/salver/internal/cpu"
 
-//go:generate go -C ../../../tools/asmgen run . amx -out ../../internal/kernels/mma/tile_amd64.s
+//go:generate go -C ../../../tools/asmgen run . mma -out ../../internal/kernels/mma/tile_amd64.s
 
 // For gives the kernels of a level: of tiles, of vectors where AVX-512 multiplies bfloat16,
 // and else portable ones.

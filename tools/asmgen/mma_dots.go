@@ -8,7 +8,7 @@ import (
 	. "github.com/mmcloughlin/avo/reg"
 )
 
-// Offsets in bytes into the Go struct dots of amx.
+// Offsets in bytes into the Go struct dots of mma.
 const (
 	dotsA        = 0
 	dotsB        = 8
@@ -30,11 +30,6 @@ const (
 // dotsMost is how many rows at most have their sums in registers together, two for each.
 const dotsMost = 12
 
-// VDPBF16PS adds to each of c's 16 floats the products of a pair of bfloat16 of a and of b.
-func VDPBF16PS(b, a, c VecPhysical) {
-	bytesOf(fmt.Sprintf("VDPBF16PS %s, %s, %s", b.Asm(), a.Asm(), c.Asm()), evex(prefixF3, 0x52, number(c), number(a), number(b)), []Op{a, b, c}, []Op{c})
-}
-
 // dots is a product of rows with a panel of B in vector registers: a group of rows at a
 // time, each pair of A sent to all lanes.
 type dots struct {
@@ -48,8 +43,8 @@ type dots struct {
 	next, x         GPVirtual // what the first group fetches, or 0
 }
 
-// amxDots writes one for panels of 32 columns, or for 16 of them.
-func amxDots(columns int) {
+// mmaDots writes one for panels of 32 columns, or for 16 of them.
+func mmaDots(columns int) {
 	TEXT(fmt.Sprintf("dots512x%d", columns), NOSPLIT, "func(t *byte)")
 	Doc(fmt.Sprintf("multiplies rows by %d columns; t is a *dots.", columns))
 	Pragma("noescape")
@@ -195,10 +190,10 @@ func (d *dots) fetch(done string) {
 	JEQ(LabelRef(done))
 	MOVQ(d.field(dotsNextRuns), d.x)
 	Label(done + "line")
-	for i := range amxNextLines {
+	for i := range mmaNextLines {
 		PREFETCHT1(Mem{Base: d.next, Disp: 64 * i})
 	}
-	ADDQ(U32(64*amxNextLines), d.next)
+	ADDQ(U32(64*mmaNextLines), d.next)
 	DECQ(d.x)
 	JNE(LabelRef(done + "line"))
 	DECQ(d.field(dotsFetches))

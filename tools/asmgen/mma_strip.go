@@ -8,7 +8,7 @@ import (
 	. "github.com/mmcloughlin/avo/reg"
 )
 
-// Offsets in bytes into the Go struct Strip of amx, and the size and offsets of
+// Offsets in bytes into the Go struct Strip of mma, and the size and offsets of
 // its row tiles.
 const (
 	stripA          = 0
@@ -86,8 +86,8 @@ func newStrip(tall, gelu bool) *strip {
 	return s
 }
 
-// amxStripFinish writes what finishes the sums of the first row tile.
-func amxStripFinish(gelu bool) {
+// mmaStripFinish writes what finishes the sums of the first row tile.
+func mmaStripFinish(gelu bool) {
 	name, doc := "finishStrip", "finishes the sums of the first row tile; t is a *Strip."
 	if gelu {
 		name, doc = "finishStripGelu", "finishes the sums of the first row tile by way of GELU; t is a *Strip."
@@ -110,8 +110,8 @@ func amxStripFinish(gelu bool) {
 	RET()
 }
 
-// amxStrip writes one for up to 16 rows, or for 17 to 32 where tall.
-func amxStrip(tall, gelu bool) {
+// mmaStrip writes one for up to 16 rows, or for 17 to 32 where tall.
+func mmaStrip(tall, gelu bool) {
 	rows, name, doc := 16, "strip", "multiplies row tiles of up to %d rows by panels and finishes them; t is a *Strip."
 	if tall {
 		rows = 32
@@ -273,10 +273,10 @@ func (s *strip) fetch() {
 	JEQ(LabelRef("fetched"))
 	MOVQ(s.field(stripStepRuns), s.count)
 	Label("fetch")
-	for i := range amxNextLines {
+	for i := range mmaNextLines {
 		PREFETCHT1(Mem{Base: s.next, Disp: 64 * i})
 	}
-	ADDQ(U32(64*amxNextLines), s.next)
+	ADDQ(U32(64*mmaNextLines), s.next)
 	DECQ(s.runs)
 	JEQ(LabelRef("fetched"))
 	DECQ(s.count)

@@ -6,8 +6,8 @@ import (
 	. "github.com/mmcloughlin/avo/reg"
 )
 
-// amxBlocks writes the conversion of two blocks of 16 channels to one of 32.
-func amxBlocks() {
+// mmaBlocks writes the conversion of two blocks of 16 channels to one of 32.
+func mmaBlocks() {
 	TEXT("blocks512", NOSPLIT, "func(dst *uint16, lo, hi *float32, n, step int)")
 	Doc("rounds n pixels, step bytes apart, of two blocks of 16 channels; hi may be nil, which stands for zeros.")
 	Pragma("noescape")
@@ -39,8 +39,8 @@ func amxBlocks() {
 	RET()
 }
 
-// amxPlanes writes the conversion of up to four planes to pixels of four channels.
-func amxPlanes() {
+// mmaPlanes writes the conversion of up to four planes to pixels of four channels.
+func mmaPlanes() {
 	TEXT("planes512", NOSPLIT, "func(dst *uint16, p0, p1, p2, p3 *float32, n int)")
 	Doc("rounds n pixels of four planes; a plane that is nil stands for zeros.")
 	Pragma("noescape")

@@ -6,7 +6,7 @@ import (
 	. "github.com/mmcloughlin/avo/reg"
 )
 
-// Offsets in bytes into the Go struct Conv of amx, and the size and offsets of its
+// Offsets in bytes into the Go struct Conv of mma, and the size and offsets of its
 // row tiles and pieces.
 const (
 	convA        = 0
@@ -91,9 +91,9 @@ func newConvLoop(tall, silu bool) *convLoop {
 		rows: R13, src: RSI, dst: R8, halfC: R15, flags: R14}
 }
 
-// amxConvFinish writes what brings the sums of the first row tile and panel to their
+// mmaConvFinish writes what brings the sums of the first row tile and panel to their
 // pixels.
-func amxConvFinish(silu bool) {
+func mmaConvFinish(silu bool) {
 	name, doc := "finishConv", "brings the sums of the first row tile and panel to their pixels; t is a *Conv."
 	if silu {
 		name, doc = "finishConvSilu", "is the same with SiLU."
@@ -114,9 +114,9 @@ func amxConvFinish(silu bool) {
 	RET()
 }
 
-// amxConv writes one for up to 16 rows, or for 17 to 32 where tall; with SiLU in the
+// mmaConv writes one for up to 16 rows, or for 17 to 32 where tall; with SiLU in the
 // place of the limits where silu.
-func amxConv(tall, silu bool) {
+func mmaConv(tall, silu bool) {
 	name, doc := "conv", "convolves up to 16 rows a tile; t is a *Conv."
 	if silu {
 		name, doc = "convSilu", "convolves up to 16 rows a tile, with SiLU; t is a *Conv."
@@ -271,10 +271,10 @@ func (c *convLoop) fetch() {
 	MOVQ(c.field(convNext), c.a)
 	SUBQ(c.count, c.field(convNextRuns))
 	Label("fetch")
-	for i := range amxNextLines {
+	for i := range mmaNextLines {
 		PREFETCHT1(Mem{Base: c.a, Disp: 64 * i})
 	}
-	ADDQ(U32(64*amxNextLines), c.a)
+	ADDQ(U32(64*mmaNextLines), c.a)
 	DECQ(c.count)
 	JNE(LabelRef("fetch"))
 	MOVQ(c.a, c.field(convNext))

@@ -9,7 +9,7 @@ import (
 	. "github.com/mmcloughlin/avo/reg"
 )
 
-// Offsets in bytes into the Go struct Pixels of amx.
+// Offsets in bytes into the Go struct Pixels of mma.
 const (
 	pixelsSrc      = 0
 	pixelsDst      = 8
@@ -27,7 +27,7 @@ const (
 	pixelsLDS      = 96
 )
 
-// pixelForm is what a loop of amxPixels does, in the bits of Pixels.form.
+// pixelForm is what a loop of mmaPixels does, in the bits of Pixels.form.
 type pixelForm int
 
 const (
@@ -38,9 +38,9 @@ const (
 	formEnd
 )
 
-// amxPixels writes what brings sums to their pixels, with a loop for each form. With
+// mmaPixels writes what brings sums to their pixels, with a loop for each form. With
 // silu the activation comes before the residual, and results are of bfloat16.
-func amxPixels(silu bool) {
+func mmaPixels(silu bool) {
 	name, doc := "pixels512", "brings the sums of a panel to pixels; t is a *Pixels."
 	if silu {
 		name, doc = "pixelsSilu512", "brings the sums of a panel to pixels by way of SiLU; t is a *Pixels."
@@ -83,7 +83,7 @@ func amxPixels(silu bool) {
 	RET()
 }
 
-// Registers of amxPixels, physical for the encodings that avo doesn't know.
+// Registers of mmaPixels, physical for the encodings that avo doesn't know.
 var (
 	pixelBias = [2]VecPhysical{Z28, Z29}
 	pixelSums = [2]VecPhysical{Z0, Z1}
@@ -185,8 +185,8 @@ func siluOf(x VecPhysical, tmp [2]VecPhysical) {
 	VMULPS(p, x, x)
 }
 
-// amxHalves writes the joining of two blocks of 16 channels in bfloat16.
-func amxHalves() {
+// mmaHalves writes the joining of two blocks of 16 channels in bfloat16.
+func mmaHalves() {
 	TEXT("halves512", NOSPLIT, "func(dst, lo, hi *uint16, n, step int)")
 	Doc("joins n pixels, step bytes apart, of two blocks of 16 channels; hi may be nil, which stands for zeros.")
 	Pragma("noescape")
@@ -214,9 +214,9 @@ func amxHalves() {
 	}
 }
 
-// amxMaximum writes the maximum over the taps of windows of pixels in bfloat16.
+// mmaMaximum writes the maximum over the taps of windows of pixels in bfloat16.
 // Widened to float32 they keep their order.
-func amxMaximum() {
+func mmaMaximum() {
 	TEXT("maximum512", NOSPLIT, "func(dst, src *uint16, taps *int, count, n, step int)")
 	Doc("gives the largest of so many taps, bytes from src, of n windows of 16 channels, step bytes apart.")
 	Pragma("noescape")

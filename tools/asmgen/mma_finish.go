@@ -6,7 +6,7 @@ import (
 	. "github.com/mmcloughlin/avo/reg"
 )
 
-// Offsets in bytes into the Go struct Finish of amx.
+// Offsets in bytes into the Go struct Finish of mma.
 const (
 	finishSrc      = 0
 	finishDst      = 8
@@ -36,8 +36,8 @@ const (
 	finishDoClip
 )
 
-// amxFinish writes what is done to the sums of a panel in float32.
-func amxFinish() {
+// mmaFinish writes what is done to the sums of a panel in float32.
+func mmaFinish() {
 	TEXT("finish512", NOSPLIT, "func(t *byte)")
 	Doc("finishes rows of a panel; t is a *Finish.")
 	Pragma("noescape")

@@ -8,74 +8,74 @@ import (
 	. "github.com/mmcloughlin/avo/reg"
 )
 
-func init() { families["amx"] = amxFamily }
+func init() { families["mma"] = mmaFamily }
 
-// amxFamily writes the kernels of internal/kernels/mma.
-func amxFamily() {
+// mmaFamily writes the kernels of internal/kernels/mma.
+func mmaFamily() {
 	for _, tall := range []bool{false, true} {
-		amxProduct("bf16", tall, TDPBF16PS)
-		amxProduct("u8s8", tall, TDPBUSD)
-		amxProduct("s8s8", tall, TDPBSSD)
+		mmaProduct("bf16", tall, TDPBF16PS)
+		mmaProduct("u8s8", tall, TDPBUSD)
+		mmaProduct("s8s8", tall, TDPBSSD)
 	}
 	for _, tall := range []bool{false, true} {
-		amxStrip(tall, false)
-		amxStrip(tall, true)
+		mmaStrip(tall, false)
+		mmaStrip(tall, true)
 	}
 	for _, tall := range []bool{false, true} {
-		amxConv(tall, false)
-		amxConv(tall, true)
+		mmaConv(tall, false)
+		mmaConv(tall, true)
 	}
-	amxDots(32)
-	amxDots(16)
+	mmaDots(32)
+	mmaDots(16)
 	for _, gelu := range []bool{false, true} {
-		amxStripFinish(gelu)
+		mmaStripFinish(gelu)
 	}
 	for _, silu := range []bool{false, true} {
-		amxConvFinish(silu)
+		mmaConvFinish(silu)
 	}
-	amxRound()
-	amxRoundPairs()
-	amxFinish()
-	amxBlocks()
-	amxPlanes()
-	amxPixels(false)
-	amxPixels(true)
-	amxHalves()
-	amxMaximum()
-	amxDepthwise()
-	amxWiden()
+	mmaRound()
+	mmaRoundPairs()
+	mmaFinish()
+	mmaBlocks()
+	mmaPlanes()
+	mmaPixels(false)
+	mmaPixels(true)
+	mmaHalves()
+	mmaMaximum()
+	mmaDepthwise()
+	mmaWiden()
 }
 
-// Offsets in bytes into the Go struct Block of amx.
+// Offsets in bytes into the Go struct Block of mma.
 const (
-	amxA         = 0
-	amxB         = 8
-	amxC         = 16
-	amxOffsets   = 24
-	amxSteps     = 32
-	amxLDA       = 40
-	amxLDC       = 48
-	amxPanels    = 56
-	amxPanelB    = 64
-	amxPanelC    = 72
-	amxAdd       = 80
-	amxNext      = 88
-	amxConfig    = 96
-	amxTiles     = 104
-	amxTileA     = 112
-	amxTileC     = 120
-	amxNextRuns  = 128
-	amxNarrow    = 136
-	amxAheadRuns = 144
-	amxAhead     = 152 // four of a place and a distance
+	blockA         = 0
+	blockB         = 8
+	blockC         = 16
+	blockOffsets   = 24
+	blockSteps     = 32
+	blockLDA       = 40
+	blockLDC       = 48
+	blockPanels    = 56
+	blockPanelB    = 64
+	blockPanelC    = 72
+	blockAdd       = 80
+	blockNext      = 88
+	blockConfig    = 96
+	blockTiles     = 104
+	blockTileA     = 112
+	blockTileC     = 120
+	blockNextRuns  = 128
+	blockNarrow    = 136
+	blockAheadRuns = 144
+	blockAhead     = 152 // four of a place and a distance
 )
 
-// amxNextLines is the cache lines of a run of what comes next.
-const amxNextLines = 8
+// mmaNextLines is the cache lines of a run of what comes next.
+const mmaNextLines = 8
 
-// amxProduct writes a product of up to 16 rows, or of 17 to 32 where tall, with
+// mmaProduct writes a product of up to 16 rows, or of 17 to 32 where tall, with
 // panels of 32 columns. Tiles 0 to 3 are C, 4 and 5 are A, 6 and 7 are B.
-func amxProduct(name string, tall bool, multiply func(b, a, c Tmm)) {
+func mmaProduct(name string, tall bool, multiply func(b, a, c Tmm)) {
 	rows := 16
 	if tall {
 		rows = 32
@@ -87,13 +87,13 @@ func amxProduct(name string, tall bool, multiply func(b, a, c Tmm)) {
 	offsets, steps, panels, far, farC, next := R9, R10, R11, R12, R13, R15
 	Load(Param("t"), t)
 	field := func(off int) Mem { return Mem{Base: t, Disp: off} }
-	MOVQ(field(amxConfig), a)
+	MOVQ(field(blockConfig), a)
 	LDTILECFG(At{Base: a})
-	MOVQ(field(amxLDA), lda)
-	MOVQ(field(amxLDC), ldc)
+	MOVQ(field(blockLDA), lda)
+	MOVQ(field(blockLDC), ldc)
 	MOVQ(U32(128), ldb)
-	MOVQ(field(amxNext), next)
-	MOVQ(field(amxPanels), panels)
+	MOVQ(field(blockNext), next)
+	MOVQ(field(blockPanels), panels)
 	MOVQ(lda, far)
 	SHLQ(Imm(4), far)
 	// Of the panel: its B and C, the row tile's A, row tiles to do.
@@ -102,17 +102,17 @@ func amxProduct(name string, tall bool, multiply func(b, a, c Tmm)) {
 		MOVQ(from, a)
 		MOVQ(a, to)
 	}
-	move(field(amxB), panelB)
-	move(field(amxC), panelC)
+	move(field(blockB), panelB)
+	move(field(blockC), panelC)
 
 	p := &productLoop{field: field, tall: tall, multiply: multiply, t: t, a: a, lda: lda, b: b, ldb: ldb, c: c, ldc: ldc,
 		offsets: offsets, steps: steps, panels: panels, far: far, farC: farC, next: next, panelB: panelB, panelC: panelC, tileA: tileA, tiles: tiles}
 	for i := range p.ahead {
 		p.ahead[i] = AllocLocal(8)
-		move(field(amxAhead+16*i), p.ahead[i])
+		move(field(blockAhead+16*i), p.ahead[i])
 	}
 	Label("panel")
-	CMPQ(panels, field(amxNarrow)) // the last, where that is 1
+	CMPQ(panels, field(blockNarrow)) // the last, where that is 1
 	JEQ(LabelRef("narrow"))
 	p.panel("", 32)
 	DECQ(panels)
@@ -143,8 +143,8 @@ func (p *productLoop) panel(name string, columns int) {
 		MOVQ(from, p.a)
 		MOVQ(p.a, to)
 	}
-	move(p.field(amxA), p.tileA)
-	move(p.field(amxTiles), p.tiles)
+	move(p.field(blockA), p.tileA)
+	move(p.field(blockTiles), p.tiles)
 	MOVQ(p.panelC, p.c)
 	Label(label("tile"))
 	p.fetchAhead(label)
@@ -152,15 +152,15 @@ func (p *productLoop) panel(name string, columns int) {
 	MOVQ(p.ldc, p.farC)
 	SHLQ(Imm(4), p.farC)
 	ADDQ(p.c, p.farC)
-	CMPQ(p.field(amxAdd), Imm(0))
+	CMPQ(p.field(blockAdd), Imm(0))
 	JNE(LabelRef(label("add")))
 	p.eachC(columns, func(i Tmm, _ GPPhysical, _ int32) { TILEZERO(i) })
 	JMP(LabelRef(label("start")))
 	Label(label("add"))
 	p.eachC(columns, func(i Tmm, base GPPhysical, disp int32) { TILELOADD(At{base, p.ldc, disp}, i) })
 	Label(label("start"))
-	MOVQ(p.field(amxOffsets), p.offsets)
-	MOVQ(p.field(amxSteps), p.steps)
+	MOVQ(p.field(blockOffsets), p.offsets)
+	MOVQ(p.field(blockSteps), p.steps)
 	Label(label("step"))
 	p.step(columns)
 	p.fetchNext(label)
@@ -169,17 +169,17 @@ func (p *productLoop) panel(name string, columns int) {
 	DECQ(p.steps)
 	JNE(LabelRef(label("step")))
 	p.eachC(columns, func(i Tmm, base GPPhysical, disp int32) { TILESTORED(i, At{base, p.ldc, disp}) })
-	MOVQ(p.field(amxTileA), p.a)
+	MOVQ(p.field(blockTileA), p.a)
 	ADDQ(p.a, p.tileA)
-	ADDQ(p.field(amxTileC), p.c)
+	ADDQ(p.field(blockTileC), p.c)
 	DECQ(p.tiles)
 	JNE(LabelRef(label("tile")))
-	ADDQ(p.field(amxPanelB), p.b)
+	ADDQ(p.field(blockPanelB), p.b)
 	MOVQ(p.b, p.panelB)
-	MOVQ(p.field(amxPanelC), p.a)
+	MOVQ(p.field(blockPanelC), p.a)
 	ADDQ(p.a, p.panelC)
 	for i := range p.ahead {
-		MOVQ(p.field(amxAhead+16*i+8), p.a)
+		MOVQ(p.field(blockAhead+16*i+8), p.a)
 		ADDQ(p.a, p.ahead[i])
 	}
 }
@@ -209,12 +209,12 @@ func (p *productLoop) step(columns int) {
 func (p *productLoop) fetchNext(label func(string) string) {
 	TESTQ(p.next, p.next)
 	JEQ(LabelRef(label("fetched")))
-	MOVQ(p.field(amxNextRuns), p.a)
+	MOVQ(p.field(blockNextRuns), p.a)
 	Label(label("fetch"))
-	for i := range amxNextLines {
+	for i := range mmaNextLines {
 		PREFETCHT1(Mem{Base: p.next, Disp: 64 * i})
 	}
-	ADDQ(U32(64*amxNextLines), p.next)
+	ADDQ(U32(64*mmaNextLines), p.next)
 	DECQ(p.a)
 	JNE(LabelRef(label("fetch")))
 	Label(label("fetched"))
@@ -223,23 +223,23 @@ func (p *productLoop) fetchNext(label func(string) string) {
 // fetchAhead writes the fetching of what the row tile's sums will meet. Steps and
 // offsets are free then.
 func (p *productLoop) fetchAhead(label func(string) string) {
-	CMPQ(p.field(amxAheadRuns), Imm(0))
+	CMPQ(p.field(blockAheadRuns), Imm(0))
 	JEQ(LabelRef(label("noahead")))
 	for i, at := range p.ahead {
 		done, line := label(fmt.Sprintf("ahead%d", i)), label(fmt.Sprintf("line%d", i))
 		MOVQ(at, p.offsets)
-		CMPQ(p.field(amxAhead+16*i), Imm(0))
+		CMPQ(p.field(blockAhead+16*i), Imm(0))
 		JEQ(LabelRef(done))
-		MOVQ(p.field(amxAheadRuns), p.steps)
+		MOVQ(p.field(blockAheadRuns), p.steps)
 		Label(line)
-		for l := range amxNextLines {
+		for l := range mmaNextLines {
 			if i < 2 {
 				PREFETCHW(p.offsets, int32(64*l))
 			} else {
 				PREFETCHT0(Mem{Base: p.offsets, Disp: 64 * l})
 			}
 		}
-		ADDQ(U32(64*amxNextLines), p.offsets)
+		ADDQ(U32(64*mmaNextLines), p.offsets)
 		DECQ(p.steps)
 		JNE(LabelRef(line))
 		MOVQ(p.offsets, at)
@@ -258,8 +258,8 @@ func (p *productLoop) eachC(columns int, do func(i Tmm, base GPPhysical, disp in
 	}
 }
 
-// amxRound writes the conversion of floats to bfloat16, 32 at a time.
-func amxRound() {
+// mmaRound writes the conversion of floats to bfloat16, 32 at a time.
+func mmaRound() {
 	TEXT("round512", NOSPLIT, "func(dst *uint16, src *float32, n int)")
 	Doc("rounds n floats to bfloat16.")
 	Pragma("noescape")
@@ -301,9 +301,9 @@ func firstOf32(n GPVirtual) (all, low, high OpmaskVirtual) {
 	return all, low, high
 }
 
-// amxRoundPairs writes the conversion of pairs of rows of up to 32 floats to the
+// mmaRoundPairs writes the conversion of pairs of rows of up to 32 floats to the
 // rows of a panel of B.
-func amxRoundPairs() {
+func mmaRoundPairs() {
 	TEXT("pairs512", NOSPLIT, "func(dst *uint16, src *float32, stride, pairs, n int)")
 	Doc("interleaves pairs of rows of n floats, rounded to bfloat16, and fills up to 32 columns with zeros. The stride is in bytes.")
 	Pragma("noescape")

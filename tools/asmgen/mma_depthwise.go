@@ -8,7 +8,7 @@ import (
 	. "github.com/mmcloughlin/avo/reg"
 )
 
-// Offsets in bytes into the Go struct Depthwise of amx.
+// Offsets in bytes into the Go struct Depthwise of mma.
 const (
 	depthwiseSrc     = 0
 	depthwiseDst     = 8
@@ -32,8 +32,8 @@ type depthwiseLoop struct {
 	tap, left, at, w                                    GPVirtual
 }
 
-// amxDepthwise writes a depthwise convolution of rows of float32.
-func amxDepthwise() {
+// mmaDepthwise writes a depthwise convolution of rows of float32.
+func mmaDepthwise() {
 	TEXT("depthwise512", NOSPLIT, "func(t *byte)")
 	Doc("computes rows of windows of 16 channels; t is a *Depthwise.")
 	Pragma("noescape")
@@ -156,8 +156,8 @@ func depthwiseSum(i int) VecPhysical {
 	return []VecPhysical{Z0, Z1, Z2, Z3, Z4, Z5, Z6, Z7, Z8, Z9, Z10, Z11, Z12, Z13}[i]
 }
 
-// amxWiden writes the conversion of rows of pixels in bfloat16 to floats with borders.
-func amxWiden() {
+// mmaWiden writes the conversion of rows of pixels in bfloat16 to floats with borders.
+func mmaWiden() {
 	TEXT("widen512", NOSPLIT, "func(dst *float32, src *uint16, left, n, right, rows, step int)")
 	Doc("widens rows of n pixels of 16 channels, step bytes apart, between so many pixels of zeros.")
 	Pragma("noescape")
