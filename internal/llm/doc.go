@@ -20,7 +20,7 @@
 // at a time; stats.go counts; logits.go gives a text's logits instead of an answer.
 // options.go and model.go make a model of what source.go and source_folder.go read, of
 // which arch states the graph; files.go and tokenizer.go open one for other purposes.
-// encode.go and encode_folder.go have the models that make vectors and scores.
+// encode.go and pooling.go have the models that make vectors and scores.
 //
 // # Words
 //

@@ -9,7 +9,6 @@ import (
 	"github.com/salver-ml/salver/internal/dtype"
 	"github.com/salver-ml/salver/internal/exec"
 	"github.com/salver-ml/salver/internal/ir"
-	"github.com/salver-ml/salver/internal/llm/arch"
 	"github.com/salver-ml/salver/internal/pass"
 	"github.com/salver-ml/salver/internal/passes"
 	"github.com/salver-ml/salver/internal/tensor"
@@ -25,7 +24,6 @@ import (
 type Encoder struct {
 	info    textgen.Info
 	files   *source
-	kind    Kind
 	session *exec.Session
 	report  *pass.Report
 	pooling pooling
@@ -38,17 +36,13 @@ type Encoder struct {
 const atOnce = 2
 
 // prepareEncoder makes an encoder of what was opened at path.
-func prepareEncoder(path string, src *source, o Options) (*Encoder, error) {
+func prepareEncoder(path string, src *source, o Options) (e *Encoder, err error) {
 	if err := o.Precision.Available(); err != nil {
 		return nil, err
 	}
-	a, err := arch.Find(src.config.Architecture, src.hf)
-	if err != nil {
-		return nil, err
-	}
 	o.defaults(src.config)
-	e := &Encoder{files: src, kind: Embeds, budget: o.StepTokens, limit: o.Context, running: make(chan struct{}, atOnce)}
-	if e.pooling = src.pooling; src.hf {
+	e = &Encoder{files: src, budget: o.StepTokens, limit: o.Context, running: make(chan struct{}, atOnce)}
+	if e.pooling = src.pooling; src.config.HuggingFace {
 		if e.pooling, err = poolingOfFolder(path); err != nil {
 			return nil, err
 		}
@@ -56,18 +50,14 @@ func prepareEncoder(path string, src *source, o Options) (*Encoder, error) {
 	if e.pooling.most > 0 {
 		e.limit = min(e.limit, e.pooling.most)
 	}
-	if src.config.Labels > 0 {
-		if e.kind = Reranks; src.config.Labels != 1 {
-			return nil, fmt.Errorf("it sorts texts into %d classes: expected a model that scores pairs, with 1", src.config.Labels)
-		}
+	if src.config.Labels > 1 {
+		return nil, fmt.Errorf("it sorts texts into %d classes: expected a model that scores pairs, with 1", src.config.Labels)
 	}
-	config := *src.config
-	config.Context = max(o.Context, src.config.Context)
-	g, err := a.EncoderGraph(&config, src.weights)
+	g, err := src.arch.EncoderGraph(src.config, src.weights)
 	if err != nil {
 		return nil, err
 	}
-	if err := a.CheckRest(withoutHead(src.weights.Rest()), src.config); err != nil {
+	if err := src.arch.CheckRest(withoutHead(src.weights.Rest()), src.config); err != nil {
 		return nil, err
 	}
 	if e.report, err = pass.Run(g, passes.All, pass.Options{Level: o.Level, Pool: o.Pool}); err != nil {
@@ -89,8 +79,8 @@ func withoutHead(names []string) (rest []string) {
 	return rest
 }
 
-// Kind is Embeds or Reranks.
-func (e *Encoder) Kind() Kind { return e.kind }
+// scores reports whether the model scores pairs of texts; else it makes vectors.
+func (e *Encoder) scores() bool { return e.files.config.Labels > 0 }
 
 // Info describes the model.
 func (e *Encoder) Info() textgen.Info { return e.info }
@@ -117,10 +107,10 @@ func (e *Encoder) Close() error {
 }
 
 // Embedder gives the encoder as what makes vectors, if it does.
-func (e *Encoder) Embedder() (*Embedder, bool) { return &Embedder{e}, e.kind == Embeds }
+func (e *Encoder) Embedder() (*Embedder, bool) { return &Embedder{e}, !e.scores() }
 
 // Reranker gives the encoder as what scores pairs, if it does.
-func (e *Encoder) Reranker() (*Reranker, bool) { return &Reranker{e}, e.kind == Reranks }
+func (e *Encoder) Reranker() (*Reranker, bool) { return &Reranker{e}, e.scores() }
 
 // check refuses a text that can't be read.
 func (e *Encoder) check(field string, number int, ids []int32) error {
@@ -165,9 +155,9 @@ func (e *Encoder) run(ctx context.Context, texts []passage, take func(i int, row
 			return err
 		}
 		for i := first; i < last; i++ {
-			n := e.files.config.Labels
-			if e.kind == Embeds {
-				n = len(texts[i].ids) * e.files.config.Hidden
+			n := len(texts[i].ids) * e.files.config.Hidden
+			if e.scores() {
+				n = e.files.config.Labels
 			}
 			take(i, out[:n])
 			out = out[n:]
@@ -183,7 +173,7 @@ func (e *Encoder) step(ctx context.Context, texts []passage, tokens int) ([]floa
 	all := padded(tokens)
 	ids, positions, types := make([]int32, all), make([]int32, all), make([]int32, all)
 	sequences, rows := make([]int32, 2*runTexts), make([]int32, 1)
-	if e.kind == Reranks {
+	if e.scores() {
 		for len(rows) < len(texts) {
 			rows = make([]int32, 2*len(rows))
 		}
@@ -191,7 +181,7 @@ func (e *Encoder) step(ctx context.Context, texts []passage, tokens int) ([]floa
 	at := 0
 	for i, t := range texts {
 		sequences[2*i], sequences[2*i+1] = int32(at), int32(len(t.ids))
-		if e.kind == Reranks {
+		if e.scores() {
 			rows[i] = int32(at)
 		}
 		copy(ids[at:], t.ids)
@@ -204,7 +194,7 @@ func (e *Encoder) step(ctx context.Context, texts []passage, tokens int) ([]floa
 		at += len(t.ids)
 	}
 	dims := []int{all, e.files.config.Hidden}
-	if e.kind == Reranks {
+	if e.scores() {
 		dims = []int{len(rows), e.files.config.Labels}
 	}
 	out := tensor.New(dtype.Float32, dims...)

@@ -21,9 +21,7 @@ func OpenFiles(path string) (*Files, error) {
 func (f *Files) Config() *arch.Config { return f.src.config }
 
 // Architecture is the model's family.
-func (f *Files) Architecture() (*arch.Architecture, error) {
-	return arch.Find(f.src.config.Architecture, f.src.hf)
-}
+func (f *Files) Architecture() *arch.Architecture { return f.src.arch }
 
 // Weights are the tensors, where they lie in the mapped files.
 func (f *Files) Weights() arch.Weights { return f.src.weights }

@@ -46,6 +46,23 @@ func Load(path string, o Options) (*Model, error) {
 	return m, nil
 }
 
+// LoadAny reads and prepares the model at path, of whatever kind: one of m and e is nil.
+func LoadAny(path string, o Options) (m *Model, e *Encoder, err error) {
+	src, err := open(path)
+	if err != nil {
+		return nil, nil, err
+	}
+	if src.encodes() {
+		e, err = prepareEncoder(path, src, o)
+	} else {
+		m, err = prepare(src, o, nameOf(path, o))
+	}
+	if err != nil {
+		return nil, nil, errors.Join(fmt.Errorf("%s: %w", path, err), src.close())
+	}
+	return m, e, nil
+}
+
 // Parse reads and prepares a GGUF file in memory, whose bytes must not change
 // while the model is used.
 func Parse(b []byte, o Options) (*Model, error) {
@@ -72,10 +89,7 @@ func prepare(src *source, o Options, name string) (*Model, error) {
 	if err := o.Precision.Available(); err != nil {
 		return nil, err
 	}
-	a, err := arch.Find(src.config.Architecture, src.hf)
-	if err != nil {
-		return nil, err
-	}
+	a := src.arch
 	if a.Encoder {
 		return nil, fmt.Errorf("%s is an encoder: it makes vectors or scores of texts, and does not generate", src.config.Architecture)
 	}

@@ -17,7 +17,7 @@ import (
 // source is a model's file or folder.
 type source struct {
 	config    *arch.Config
-	hf        bool
+	arch      *arch.Architecture
 	weights   arch.Weights
 	tokenizer *token.Tokenizer
 	template  string
@@ -31,6 +31,9 @@ type source struct {
 	release   func() // mapped pages that were read are not needed soon
 	close     func() error
 }
+
+// encodes reports whether the model makes vectors or scores of texts.
+func (s *source) encodes() bool { return s.arch.Encoder || s.pooled || s.config.Labels > 0 }
 
 // Recognise reports whether a path is a model that Load takes: a GGUF file, or
 // a folder with a config.json and safetensors.
@@ -108,6 +111,9 @@ func openGGUF(path string) (s *source, err error) {
 func fromGGUF(f *gguf.File) (s *source, err error) {
 	s = &source{weights: ggufWeights{f, map[string]bool{}}, release: f.Release, close: f.Close}
 	if s.config, err = arch.FromGGUF(f.Metadata); err != nil {
+		return nil, err
+	}
+	if s.arch, err = arch.Of(s.config); err != nil {
 		return nil, err
 	}
 	if s.tokenizer, err = token.FromGGUF(f.Metadata); err != nil {

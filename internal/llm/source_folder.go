@@ -35,7 +35,10 @@ func openFolder(path string) (s *source, err error) {
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", path, err)
 	}
-	s = &source{config: config, hf: true}
+	s = &source{config: config}
+	if s.arch, err = arch.Of(config); err != nil {
+		return nil, err
+	}
 	if _, err := os.Stat(filepath.Join(path, "modules.json")); err == nil {
 		s.pooled = true
 	}
@@ -59,11 +62,7 @@ func (s *source) openTensors(path string) error {
 	if err != nil {
 		return err
 	}
-	a, err := arch.Find(s.config.Architecture, true)
-	if err != nil {
-		return errors.Join(err, f.Close())
-	}
-	w := newFolderWeights(f, a)
+	w := newFolderWeights(f, s.arch)
 	s.weights, s.release, s.close = w, f.Release, f.Close
 	if s.params, err = w.openQuantized(s.config.Quantized); err != nil {
 		return errors.Join(fmt.Errorf("%s: %w", path, err), f.Close())

@@ -43,6 +43,9 @@ var architectures []*Architecture
 // register adds an architecture; each file's init calls it.
 func register(a Architecture) { architectures = append(architectures, &a) }
 
+// Of gives the architecture of a configuration.
+func Of(c *Config) (*Architecture, error) { return Find(c.Architecture, c.HuggingFace) }
+
 // Find gives the architecture of a file: by its general.architecture, or by its
 // model_type with huggingFace.
 func Find(name string, huggingFace bool) (*Architecture, error) {

@@ -38,10 +38,7 @@ func (r *recorder) Weight(name string) (arch.Weight, bool) {
 
 // record builds a model's graph to learn which tensors it has.
 func record(f *llm.Files) (*recorder, error) {
-	a, err := f.Architecture()
-	if err != nil {
-		return nil, err
-	}
+	a := f.Architecture()
 	r := &recorder{Weights: f.Weights(), found: map[string]arch.Weight{}}
 	c := f.Config()
 	if _, err := a.Graph(c, r, arch.Options{Cache: dtype.Float16, Context: c.Context, Blocks: 1}); err != nil {

@@ -82,7 +82,7 @@ func (m *Model) graph(tokens int) (*ir.Graph, *arch.Config, error) {
 	if err != nil {
 		return nil, nil, err
 	}
-	a, err := arch.Find(c.Architecture, false)
+	a, err := arch.Of(c)
 	if err != nil {
 		return nil, nil, err
 	}

@@ -12,51 +12,6 @@ import (
 	"github.com/salver-ml/salver/internal/llm/arch"
 )
 
-// Kind says what a model is for.
-type Kind int
-
-// The kinds of models.
-const (
-	Generates Kind = iota
-	Embeds
-	Reranks
-)
-
-// LoadAny reads and prepares the model at path, of whatever kind: one of m and e
-// is nil.
-func LoadAny(path string, o Options) (m *Model, e *Encoder, err error) {
-	src, err := open(path)
-	if err != nil {
-		return nil, nil, err
-	}
-	kind, err := kindOf(src.config, src.hf, src.pooled)
-	switch {
-	case err != nil:
-	case kind == Generates:
-		m, err = prepare(src, o, nameOf(path, o))
-	default:
-		e, err = prepareEncoder(path, src, o)
-	}
-	if err != nil {
-		return nil, nil, errors.Join(fmt.Errorf("%s: %w", path, err), src.close())
-	}
-	return m, e, nil
-}
-
-// kindOf says what a model is for.
-func kindOf(c *arch.Config, hf, pooled bool) (Kind, error) {
-	a, err := arch.Find(c.Architecture, hf)
-	switch {
-	case err != nil:
-		return 0, err
-	case c.Labels > 0:
-		return Reranks, nil
-	case a.Encoder || pooled:
-		return Embeds, nil
-	}
-	return Generates, nil
-}
-
 // pooling is how the vectors of a text's tokens become one, and how long a text
 // may be; 0: as long as the model's context.
 type pooling struct {
