@@ -2,6 +2,8 @@ package llm
 
 import (
 	"errors"
+	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"sync"
@@ -134,6 +136,24 @@ func TestBestOfWithLittleMemory(t *testing.T) {
 	for i := range want {
 		if !slices.Equal(got[i], want[i]) || got[i][0] == got[i][1] {
 			t.Errorf("request %d: %q, with much memory %q", i, got[i], want[i])
+		}
+	}
+}
+
+// A GGUF file is known by its first bytes, since programs that fetch models name files by their digests.
+func TestRecogniseByContent(t *testing.T) {
+	for _, c := range []struct {
+		name, content string
+		want          bool
+	}{
+		{"sha256-0f3a", "GGUF\x03\x00\x00\x00", true}, {"model.gguf", "", true}, {"model.onnx", "\x08\x08", false}, {"short", "GGU", false},
+	} {
+		path := filepath.Join(t.TempDir(), c.name)
+		if err := os.WriteFile(path, []byte(c.content), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		if Recognise(path) != c.want {
+			t.Errorf("%s with %q: expected %v", c.name, c.content, c.want)
 		}
 	}
 }

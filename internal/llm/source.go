@@ -3,6 +3,7 @@ package llm
 import (
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"path/filepath"
 	"strings"
@@ -35,21 +36,32 @@ type source struct {
 // encodes reports whether the model makes vectors or scores of texts.
 func (s *source) encodes() bool { return s.arch.Encoder || s.pooled || s.config.Labels > 0 }
 
-// Recognise reports whether a path is a model that Load takes: a GGUF file, or
-// a folder with a config.json and safetensors.
+// Recognise reports whether a path is a model that Load takes: a GGUF file, whatever
+// it is called, or a folder with a config.json and safetensors.
 func Recognise(path string) bool {
 	st, err := os.Stat(path)
 	switch {
 	case err != nil:
 		return false
 	case !st.IsDir():
-		return strings.EqualFold(filepath.Ext(path), ".gguf")
+		return strings.EqualFold(filepath.Ext(path), ".gguf") || beginsAsGGUF(path)
 	}
 	if _, err := os.Stat(filepath.Join(path, "config.json")); err != nil {
 		return false
 	}
 	found, _ := filepath.Glob(filepath.Join(path, "*.safetensors"))
 	return len(found) > 0
+}
+
+func beginsAsGGUF(path string) bool {
+	f, err := os.Open(path)
+	if err != nil {
+		return false
+	}
+	defer f.Close()
+	var magic [4]byte
+	_, err = io.ReadFull(f, magic[:])
+	return err == nil && string(magic[:]) == "GGUF"
 }
 
 // open reads what a model's file or folder says, and maps its weights.
