@@ -59,12 +59,21 @@ func TestPrefixFiguresCountPromptsOnce(t *testing.T) {
 	}
 }
 
-func TestStopTokensAreTokens(t *testing.T) {
-	r := ask([]int32{1}, 1)
-	r.StopTokens = []int32{-1}
-	var refused *textgen.RequestError
-	if err := checkStops(r); !errors.As(err, &refused) || refused.Field != "stop_token_ids" {
-		t.Errorf("got %v", err)
+// Tokens that the model has not are refused by the field that names them.
+func TestTokensAreOfTheVocabulary(t *testing.T) {
+	m := stories(t, "f32", Options{})
+	for _, id := range []int32{-1, int32(m.Info().Vocabulary)} {
+		for field, change := range map[string]func(*textgen.Request){
+			"prompt": func(r *textgen.Request) { r.Prompt = []int32{1, id} }, "stop_token_ids": func(r *textgen.Request) { r.StopTokens = []int32{1, id} },
+			"logit_bias": func(r *textgen.Request) { r.LogitBias = map[int32]float32{id: 1} },
+		} {
+			r := ask([]int32{1}, 1)
+			change(r)
+			var refused *textgen.RequestError
+			if err := m.check(r); !errors.As(err, &refused) || refused.Field != field {
+				t.Errorf("%s with token %d: got %v", field, id, err)
+			}
+		}
 	}
 }
 
