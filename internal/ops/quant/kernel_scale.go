@@ -40,7 +40,7 @@ func zeroBytes(c *op.Call) []byte {
 
 func compileQuantize(p *op.Prep) (op.Kernel, error) {
 	axis, block, ok := scaleAxis(p)
-	if !ok || p.In[0].DType != dtype.Float32 {
+	if !ok || p.In[0].DType != dtype.Float32 || quotientType(p.Node, dtype.Float32) != dtype.Float32 {
 		return nil, nil
 	}
 	to, dims := p.Out[0].DType, p.OutShape(0)

@@ -5,6 +5,7 @@ package quant
 import (
 	"fmt"
 	"math"
+	"slices"
 
 	"github.com/salver-ml/salver/internal/dtype"
 	"github.com/salver-ml/salver/internal/ir"
@@ -77,6 +78,19 @@ func (opset quantizeCases) Cases() []op.Case {
 		cases = append(cases, op.Case{Name: "blocked", In: []*tensor.Tensor{wave(2, 6), tensor.FromSlice([]float32{.1, .02, .5, .3}, 2, 2)}, Attrs: map[string]*ir.Attr{"block_size": ir.Int(3), "output_dtype": ir.Int(int(dtype.Int8))}},
 			op.Case{Name: "blocks of rows", In: []*tensor.Tensor{wave(2, 5, 19), scales(2, 2, 19), zeros(2, 2, 19)}, Attrs: map[string]*ir.Attr{"axis": ir.Int(1), "block_size": ir.Int(3)}})
 	}
+	// 2.25/0.3 and 5.25/0.3 are 7.4988 and 17.497, but in float16 7.5 and 17.5.
+	half := []*tensor.Tensor{halves([]float64{2.25, 5.25, -1e4}, 3), halves([]float64{.3})}
+	exact, rounded := tensor.FromSlice([]uint8{7, 17, 0}), tensor.FromSlice([]uint8{8, 18, 0})
+	switch {
+	case opset >= 23:
+		single := []*tensor.Tensor{tensor.FromSlice([]float32{2.25, 5.25, -1e4}), tensor.Scalar[float32](.3)}
+		precision := func(dt dtype.Type) map[string]*ir.Attr { return map[string]*ir.Attr{"precision": ir.Int(int(dt))} }
+		cases = append(cases, op.Case{Name: "float16", In: half, Out: []*tensor.Tensor{rounded}},
+			op.Case{Name: "float16 divided in float32", In: half, Attrs: precision(dtype.Float32), Out: []*tensor.Tensor{exact}},
+			op.Case{Name: "float32 divided in float16", In: single, Attrs: precision(dtype.Float16), Out: []*tensor.Tensor{rounded}})
+	case opset >= 19:
+		cases = append(cases, op.Case{Name: "float16", In: half, Out: []*tensor.Tensor{exact}})
+	}
 	return cases
 }
 
@@ -100,6 +114,13 @@ func (opset dequantizeCases) Cases() []op.Case {
 			op.Case{Name: "many columns", In: []*tensor.Tensor{zeros(3, 41), scales(41), zeros(41)}, Attrs: map[string]*ir.Attr{"axis": ir.Int(1)}})
 	}
 	return cases
+}
+
+// halves makes a tensor of float16.
+func halves(v []float64, shape ...int) *tensor.Tensor {
+	t := tensor.New(dtype.Float16, shape...)
+	num.SetFloats(t, v)
+	return t
 }
 
 // scales and zeros make operands of many blocks.
@@ -139,6 +160,9 @@ func inferQuantize(c *op.Infer) error {
 		dt = zp.DType
 	case dt == dtype.Invalid:
 		dt = dtype.Uint8
+	}
+	if by := c.Node.DType("precision"); by != dtype.Invalid && !slices.Contains(op.Floats, by) {
+		return fmt.Errorf("precision is %s, expected float32, float16 or bfloat16", by)
 	}
 	c.Set(0, dt, c.In[0].Shape)
 	return nil
@@ -260,10 +284,14 @@ func quantizeRef(c *op.Call) error {
 	if err != nil {
 		return err
 	}
-	s := num.Floats(scale)
-	v := num.Floats(x)
+	by := quotientType(c.Node, scale.DType)
+	s := roundTo(num.Floats(scale), by)
+	v := roundTo(num.Floats(x), by)
 	for i := range v {
-		v[i] = float64(float32(v[i] / s[at[i]]))
+		v[i] /= s[at[i]]
+	}
+	v = roundTo(v, by)
+	for i := range v {
 		if dt.IsInt() {
 			v[i] = saturate(math.RoundToEven(v[i])+zero[at[i]], dt)
 		} else {
@@ -272,6 +300,28 @@ func quantizeRef(c *op.Call) error {
 	}
 	num.SetNarrow(c.Output(0, dt, x.Shape...), v, c.Node.Bool("saturate"))
 	return nil
+}
+
+// quotientType is the type that x is divided by its scale in. Since opset 23 that is an
+// attribute's, or the scale's.
+func quotientType(n *ir.Node, scale dtype.Type) dtype.Type {
+	if !n.Has("precision") {
+		return dtype.Float32
+	}
+	if dt := n.DType("precision"); dt != dtype.Invalid {
+		return dt
+	}
+	if slices.Contains(op.Floats, scale) {
+		return scale
+	}
+	return dtype.Float32
+}
+
+// roundTo rounds numbers to a type of floats.
+func roundTo(v []float64, dt dtype.Type) []float64 {
+	t := tensor.New(dt, len(v))
+	num.SetFloats(t, v)
+	return num.Floats(t)
 }
 
 // saturate limits v to the range of an integer type; NaN becomes the lowest.

@@ -72,6 +72,9 @@ func quantizer(n *ir.Node) (f format, ok bool) {
 	if !isOp(n, "QuantizeLinear") || !match.Float32(n.In[0]) {
 		return f, false
 	}
+	if by := n.DType("precision"); by != dtype.Invalid && by != dtype.Float32 {
+		return f, false
+	}
 	return scalarFormat(n.In[1], n.Input(2), n.Out[0].Type.DType)
 }
 
