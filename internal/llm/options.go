@@ -36,7 +36,7 @@ type Options struct {
 	// MaxMemory bounds, in bytes, what a step may need with weights and cache, all
 	// models and Overhead included; 0 is no limit, but for a cache larger than the machine.
 	MaxMemory  int
-	Overhead   int
+	Overhead   int // bytes that the process needs besides, which count against MaxMemory
 	StepTokens int // tokens of one step, at most; 512
 	Sequences  int // at once; 64
 	Queue      int // requests that wait, at most; 1024

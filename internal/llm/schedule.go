@@ -2,13 +2,15 @@ package llm
 
 import (
 	"cmp"
+	"maps"
 	"slices"
 	"time"
 
 	"github.com/salver-ml/salver/internal/llm/kv"
 )
 
-// scheduler decides what each step computes. The engine's goroutine alone uses it.
+// scheduler decides what each step computes. The engine's goroutine alone uses it; others
+// may read what never changes.
 //
 // A step has a budget of tokens. Sequences that generate take one each; what is
 // left goes to prompts in chunks, those that have begun first: all of it to a long
@@ -20,14 +22,14 @@ import (
 // gives its blocks back and is computed again later (preemption by recompute).
 type scheduler struct {
 	kv      *kv.Manager
-	budget  int                // tokens of a step
-	most    int                // sequences at once
-	reuse   bool               // prefixes
-	roles   bool               // prompts have an arithmetic of their own
-	running []*sequence        // those that matter most first
-	waiting []*sequence        // in no order
-	served  map[string]float64 // tokens computed for each tenant that has requests
-	copies  []blockCopy        // to be made before the step
+	budget  int            // tokens of a step
+	most    int            // sequences at once
+	reuse   bool           // prefixes
+	roles   bool           // prompts have an arithmetic of their own
+	running []*sequence    // those that matter most first
+	waiting []*sequence    // in no order
+	served  map[string]int // tokens computed for each tenant that has requests
+	copies  []blockCopy    // to be made before the step
 
 	preempted    uint64
 	asked, found uint64 // tokens looked for in the prefix cache
@@ -57,7 +59,7 @@ func (w work) role() int {
 type blockCopy struct{ from, to int32 }
 
 func newScheduler(blocks, budget, most int, reuse bool) *scheduler {
-	return &scheduler{kv: kv.New(blocks), budget: budget, most: most, reuse: reuse, served: map[string]float64{}}
+	return &scheduler{kv: kv.New(blocks), budget: budget, most: most, reuse: reuse, served: map[string]int{}}
 }
 
 // reset forgets all sequences, and what the cache holds.
@@ -82,14 +84,11 @@ func (s *scheduler) submit(q *sequence) {
 
 // leastServed is where a tenant begins that had no requests: it has no claim to
 // what others got while it was away (virtual token counters, arXiv 2401.00588).
-func (s *scheduler) leastServed() float64 {
-	least, any := 0., false
-	for _, v := range s.served {
-		if !any || v < least {
-			least, any = v, true
-		}
+func (s *scheduler) leastServed() int {
+	if len(s.served) == 0 {
+		return 0
 	}
-	return least
+	return slices.Min(slices.Collect(maps.Values(s.served)))
 }
 
 // next decides a step. No work means that nothing is running or waiting, or
@@ -111,7 +110,7 @@ func (s *scheduler) next(step []work) []work {
 		}
 		step = append(step, work{q, n})
 		used += n
-		s.served[q.Tenant] += float64(n)
+		s.served[q.Tenant] += n
 	}
 	for i := 0; i < len(s.running) && used < limit; i++ { // extend may preempt the last ones, which come after q, or q itself
 		if q := s.running[i]; q.left() == 1 && s.extend(q) {

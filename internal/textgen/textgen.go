@@ -1,5 +1,5 @@
 // Package textgen is what a language model offers to those who serve it: plain
-// types and one interface, which the engine implements and every protocol uses.
+// types and three interfaces, which the engine implements and every protocol uses.
 package textgen
 
 import (

@@ -109,12 +109,12 @@ func (m *metadata) rope(c *Config) Rope {
 // windows reads which layers have a sliding window: a list of yes and no, a
 // period, or as the architecture has it.
 func (m *metadata) windows(c *Config, every int) {
+	const key = "attention.sliding_window_pattern"
 	window := m.int("attention.sliding_window", 0)
-	m.read["attention.sliding_window_pattern"] = true
+	m.read[key] = true
 	if window == 0 || c.Layers < 1 || c.Layers > maxLayers {
 		return
 	}
-	key := "attention.sliding_window_pattern"
 	list, isList := m.meta[m.prefix+key].([]bool)
 	if isList && len(list) != c.Layers {
 		m.fail("%s%s has %d entries for %d layers", m.prefix, key, len(list), c.Layers)

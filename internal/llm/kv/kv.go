@@ -9,10 +9,12 @@ package kv
 import (
 	"crypto/sha256"
 	"encoding/binary"
+
+	"github.com/salver-ml/salver/internal/kernels/paged"
 )
 
 // BlockTokens is the number of tokens of a block.
-const BlockTokens = 4
+const BlockTokens = paged.BlockTokens
 
 // Key names the contents of a full block: all tokens of its sequence up to its
 // end, and whose they are. SHA-256 keeps one tenant from guessing another's.
