@@ -46,15 +46,9 @@ var unaries = []unaryFunc{
 	{"ceil", 0, 4, plain(func(v level, x vec) vec { return v.round(x, toCeil) })},
 	{"round", 0, 4, plain(func(v level, x vec) vec { return v.round(x, toEven) })},
 	{"sqrt", 0, 1, plain(func(v level, x vec) vec { r := v.reg(); VSQRTPS(x, r); return r })},
-	{"rsqrt", 0, 1, plain(func(v level, x vec) vec {
-		r := v.reg()
-		VSQRTPS(x, r)
-		return v.div(v.load(fconst(1)), r)
-	})},
 	{"reciprocal", 0, 1, plain(func(v level, x vec) vec { return v.div(v.load(fconst(1)), x) })},
 	{"square", 0, 4, plain(func(v level, x vec) vec { return v.mul(x, x) })},
 	{"exp", 0, 1, plain(level.exp)},
-	{"expm1", 0, 1, plain(level.expm1)},
 	{"log", 0, 1, plain(level.log)},
 	{"sin", 0, 1, plain(level.sin)},
 	{"cos", 0, 1, plain(level.cos)},
@@ -118,7 +112,6 @@ var binaries = []struct {
 	{"min", func(v level, a, b vec) vec { return v.pick(v.cmp(unord, a, a), a, v.min(a, b)) }},
 	{"max", func(v level, a, b vec) vec { return v.pick(v.cmp(unord, a, a), a, v.max(a, b)) }},
 	{"prelu", func(v level, a, b vec) vec { return v.pick(v.cmp(ltOQ, a, fconst(0)), v.mul(a, b), a) }},
-	{"addRelu", func(v level, a, b vec) vec { return v.atLeast(v.add(a, b), fconst(0)) }},
 }
 
 // binary writes the forms row∘row, row∘value and value∘row.

@@ -23,7 +23,6 @@ const (
 	Max               // NaN if either is NaN
 	Pow               // floats: through float64, except exponents 2, 3 and 1/2 (≤ 1 ulp); integers wrap, negative exponents truncate
 	PRelu             // a < 0 ? a·b : a
-	AddRelu           // relu(a+b)
 	Mod               // the sign of the divisor, as Python's %
 	Fmod              // the sign of the dividend, as C's %
 	Atan2             // floats
@@ -43,7 +42,7 @@ const (
 	numBinary
 )
 
-var binaryNames = [numBinary]string{"Add", "Sub", "Mul", "Div", "Min", "Max", "Pow", "PRelu", "AddRelu", "Mod", "Fmod", "Atan2",
+var binaryNames = [numBinary]string{"Add", "Sub", "Mul", "Div", "Min", "Max", "Pow", "PRelu", "Mod", "Fmod", "Atan2",
 	"BitAnd", "BitOr", "BitXor", "ShiftLeft", "ShiftRight", "And", "Or", "Xor", "Equal", "Less", "LessEqual", "Greater", "GreaterEqual"}
 
 func (op Binary) String() string {

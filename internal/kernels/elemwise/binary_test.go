@@ -12,7 +12,7 @@ import (
 	"github.com/salver-ml/salver/internal/pool"
 )
 
-var float32Binaries = []Binary{Add, Sub, Mul, Div, Min, Max, Pow, PRelu, AddRelu, Mod, Fmod, Atan2}
+var float32Binaries = []Binary{Add, Sub, Mul, Div, Min, Max, Pow, PRelu, Mod, Fmod, Atan2}
 
 // Vector kernels give the bits of portable code, in every form, length and position.
 func TestBinaryIsPortableAtEveryLevel(t *testing.T) {

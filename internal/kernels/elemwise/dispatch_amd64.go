@@ -33,8 +33,8 @@ type (
 func init() {
 	avx2.typed = typedAVX2()
 	avx2.setUnary(map[Op]asmUnary{
-		Abs: absAVX2, Neg: negAVX2, Sign: signAVX2, Floor: floorAVX2, Ceil: ceilAVX2, Round: roundAVX2, Sqrt: sqrtAVX2, Rsqrt: rsqrtAVX2,
-		Reciprocal: reciprocalAVX2, Square: squareAVX2, Exp: expAVX2, Expm1: expm1AVX2, Log: logAVX2, Sin: sinAVX2, Cos: cosAVX2, Tanh: tanhAVX2,
+		Abs: absAVX2, Neg: negAVX2, Sign: signAVX2, Floor: floorAVX2, Ceil: ceilAVX2, Round: roundAVX2, Sqrt: sqrtAVX2,
+		Reciprocal: reciprocalAVX2, Square: squareAVX2, Exp: expAVX2, Log: logAVX2, Sin: sinAVX2, Cos: cosAVX2, Tanh: tanhAVX2,
 		Tan: tanAVX2, Asin: asinAVX2, Acos: acosAVX2, Atan: atanAVX2, Sinh: sinhAVX2, Cosh: coshAVX2, Asinh: asinhAVX2, Acosh: acoshAVX2, Atanh: atanhAVX2, Shrink: shrinkAVX2,
 		Sigmoid: sigmoidAVX2, Erf: erfAVX2, Gelu: geluAVX2, GeluTanh: geluTanhAVX2, Silu: siluAVX2, HardSigmoid: hardSigmoidAVX2,
 		HardSwish: hardSwishAVX2, Mish: mishAVX2, Softplus: softplusAVX2, Softsign: softsignAVX2, Elu: eluAVX2,
@@ -43,7 +43,7 @@ func init() {
 	avx2.setBinary(map[Binary][3]asmBinary{
 		Add: {addRRAVX2, addRVAVX2, addVRAVX2}, Sub: {subRRAVX2, subRVAVX2, subVRAVX2}, Mul: {mulRRAVX2, mulRVAVX2, mulVRAVX2},
 		Div: {divRRAVX2, divRVAVX2, divVRAVX2}, Min: {minRRAVX2, minRVAVX2, minVRAVX2}, Max: {maxRRAVX2, maxRVAVX2, maxVRAVX2},
-		PRelu: {preluRRAVX2, preluRVAVX2, preluVRAVX2}, AddRelu: {addReluRRAVX2, addReluRVAVX2, addReluVRAVX2},
+		PRelu: {preluRRAVX2, preluRVAVX2, preluVRAVX2},
 	})
 	avx2.setRows(8, asmRows{
 		widenF16AVX2, widenBF16AVX2, narrowF16AVX2, narrowBF16AVX2, quantizeRows(quantU8AVX2), quantizeRows(quantS8AVX2),
@@ -62,8 +62,8 @@ func init() {
 
 	avx512.typed = typedAVX512()
 	avx512.setUnary(map[Op]asmUnary{
-		Abs: absAVX512, Neg: negAVX512, Sign: signAVX512, Floor: floorAVX512, Ceil: ceilAVX512, Round: roundAVX512, Sqrt: sqrtAVX512, Rsqrt: rsqrtAVX512,
-		Reciprocal: reciprocalAVX512, Square: squareAVX512, Exp: expAVX512, Expm1: expm1AVX512, Log: logAVX512, Sin: sinAVX512, Cos: cosAVX512, Tanh: tanhAVX512,
+		Abs: absAVX512, Neg: negAVX512, Sign: signAVX512, Floor: floorAVX512, Ceil: ceilAVX512, Round: roundAVX512, Sqrt: sqrtAVX512,
+		Reciprocal: reciprocalAVX512, Square: squareAVX512, Exp: expAVX512, Log: logAVX512, Sin: sinAVX512, Cos: cosAVX512, Tanh: tanhAVX512,
 		Tan: tanAVX512, Asin: asinAVX512, Acos: acosAVX512, Atan: atanAVX512, Sinh: sinhAVX512, Cosh: coshAVX512, Asinh: asinhAVX512, Acosh: acoshAVX512, Atanh: atanhAVX512, Shrink: shrinkAVX512,
 		Sigmoid: sigmoidAVX512, Erf: erfAVX512, Gelu: geluAVX512, GeluTanh: geluTanhAVX512, Silu: siluAVX512, HardSigmoid: hardSigmoidAVX512,
 		HardSwish: hardSwishAVX512, Mish: mishAVX512, Softplus: softplusAVX512, Softsign: softsignAVX512, Elu: eluAVX512,
@@ -72,7 +72,7 @@ func init() {
 	avx512.setBinary(map[Binary][3]asmBinary{
 		Add: {addRRAVX512, addRVAVX512, addVRAVX512}, Sub: {subRRAVX512, subRVAVX512, subVRAVX512}, Mul: {mulRRAVX512, mulRVAVX512, mulVRAVX512},
 		Div: {divRRAVX512, divRVAVX512, divVRAVX512}, Min: {minRRAVX512, minRVAVX512, minVRAVX512}, Max: {maxRRAVX512, maxRVAVX512, maxVRAVX512},
-		PRelu: {preluRRAVX512, preluRVAVX512, preluVRAVX512}, AddRelu: {addReluRRAVX512, addReluRVAVX512, addReluVRAVX512},
+		PRelu: {preluRRAVX512, preluRVAVX512, preluVRAVX512},
 	})
 	avx512.setRows(16, asmRows{
 		widenF16AVX512, widenBF16AVX512, narrowF16AVX512, narrowBF16AVX512, quotientRows(quantU8AVX512), quotientRows(quantS8AVX512),

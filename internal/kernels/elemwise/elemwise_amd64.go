@@ -26,9 +26,6 @@ func roundAVX2(dst []float32, src []float32, a float32, b float32, c float32)
 func sqrtAVX2(dst []float32, src []float32, a float32, b float32, c float32)
 
 //go:noescape
-func rsqrtAVX2(dst []float32, src []float32, a float32, b float32, c float32)
-
-//go:noescape
 func reciprocalAVX2(dst []float32, src []float32, a float32, b float32, c float32)
 
 //go:noescape
@@ -36,9 +33,6 @@ func squareAVX2(dst []float32, src []float32, a float32, b float32, c float32)
 
 //go:noescape
 func expAVX2(dst []float32, src []float32, a float32, b float32, c float32)
-
-//go:noescape
-func expm1AVX2(dst []float32, src []float32, a float32, b float32, c float32)
 
 //go:noescape
 func logAVX2(dst []float32, src []float32, a float32, b float32, c float32)
@@ -194,15 +188,6 @@ func preluRVAVX2(dst []float32, a []float32, b []float32)
 func preluVRAVX2(dst []float32, a []float32, b []float32)
 
 //go:noescape
-func addReluRRAVX2(dst []float32, a []float32, b []float32)
-
-//go:noescape
-func addReluRVAVX2(dst []float32, a []float32, b []float32)
-
-//go:noescape
-func addReluVRAVX2(dst []float32, a []float32, b []float32)
-
-//go:noescape
 func widenF16AVX2(dst []float32, src []uint16)
 
 //go:noescape
@@ -299,9 +284,6 @@ func roundAVX512(dst []float32, src []float32, a float32, b float32, c float32)
 func sqrtAVX512(dst []float32, src []float32, a float32, b float32, c float32)
 
 //go:noescape
-func rsqrtAVX512(dst []float32, src []float32, a float32, b float32, c float32)
-
-//go:noescape
 func reciprocalAVX512(dst []float32, src []float32, a float32, b float32, c float32)
 
 //go:noescape
@@ -309,9 +291,6 @@ func squareAVX512(dst []float32, src []float32, a float32, b float32, c float32)
 
 //go:noescape
 func expAVX512(dst []float32, src []float32, a float32, b float32, c float32)
-
-//go:noescape
-func expm1AVX512(dst []float32, src []float32, a float32, b float32, c float32)
 
 //go:noescape
 func logAVX512(dst []float32, src []float32, a float32, b float32, c float32)
@@ -465,15 +444,6 @@ func preluRVAVX512(dst []float32, a []float32, b []float32)
 
 //go:noescape
 func preluVRAVX512(dst []float32, a []float32, b []float32)
-
-//go:noescape
-func addReluRRAVX512(dst []float32, a []float32, b []float32)
-
-//go:noescape
-func addReluRVAVX512(dst []float32, a []float32, b []float32)
-
-//go:noescape
-func addReluVRAVX512(dst []float32, a []float32, b []float32)
 
 //go:noescape
 func widenF16AVX512(dst []float32, src []uint16)

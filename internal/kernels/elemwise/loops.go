@@ -122,16 +122,6 @@ func preluLoop[T number](dst, a, b []T, sa, sb int) {
 	}
 }
 
-func addReluLoop[T number](dst, a, b []T, sa, sb int) {
-	for i := range dst {
-		s := a[i*sa] + b[i*sb]
-		if s < 0 {
-			s = 0
-		}
-		dst[i] = s
-	}
-}
-
 func mapLoop[R, T any](f func(x, y T) R) loop[R, T] {
 	return func(dst []R, a, b []T, sa, sb int) {
 		for i := range dst {
@@ -164,8 +154,6 @@ func floatLoop[T ~float32 | ~float64](op Binary) func(dst, a, b []T, sa, sb int)
 		return maxLoop[T]
 	case PRelu:
 		return preluLoop[T]
-	case AddRelu:
-		return addReluLoop[T]
 	case Pow:
 		return mapLoop(pow[T])
 	case Mod:
@@ -228,8 +216,6 @@ func intLoop[T integer](op Binary) func(dst, a, b []T, sa, sb int) {
 		return mostLoop[T]
 	case PRelu:
 		return preluLoop[T]
-	case AddRelu:
-		return addReluLoop[T]
 	case Pow:
 		return intPowLoop[T]
 	case Mod:

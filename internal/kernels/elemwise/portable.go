@@ -6,7 +6,6 @@ func portableUnary() (t [numOps]Func) {
 	for op := range t {
 		t[op] = throughFloat64(exact[op])
 	}
-	t[Rsqrt] = each(func(x float32, _ Params) float32 { return 1 / float32(math.Sqrt(float64(x))) })
 	t[Abs] = each(func(x float32, _ Params) float32 { return math.Float32frombits(math.Float32bits(x) &^ (1 << 31)) })
 	t[Sign] = sign32
 	t[Relu] = relu32
