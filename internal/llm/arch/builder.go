@@ -269,32 +269,30 @@ func (b *Builder) LinearPart(x *ir.Value, name string, inputs, outputs, from, to
 	if to-from < outputs {
 		label = fmt.Sprintf("%s[%d:%d]", label, from, to)
 		w = b.rows(w, label, inputs, from, to)
-		if w.Scales != nil {
-			w.Scales = w.Scales[from:to]
-		}
-		if bias != nil && b.err == nil {
+		if bias != nil {
 			bias = bias[from:to]
 		}
 	}
-	m, attrs := b.stored(label, w, to-from, inputs)
+	return b.product(x, label, w, bias, inputs, to-from)
+}
+
+// product multiplies by a matrix in whatever form it is stored, and adds a bias if it is not nil.
+func (b *Builder) product(x *ir.Value, label string, w Weight, bias []float32, inputs, outputs int) *ir.Value {
+	m, attrs := b.stored(label, w, outputs, inputs)
 	if w.Order != nil && b.err == nil {
 		order := ir.NewConst(label+".order", tensor.FromSlice(w.Order, len(w.Order)))
 		x = b.Node("Gather", map[string]*ir.Attr{"axis": ir.Int(-1)}, x, order)
 	}
 	in := []*ir.Value{x, m}
-	var offset *ir.Value
 	if bias != nil {
-		offset = b.Const(strings.Replace(label, ".weight", ".bias", 1), bias)
+		in = append(in, b.Const(strings.Replace(label, ".weight", ".bias", 1), bias))
 	}
 	if w.Scales == nil {
-		if offset != nil {
-			in = append(in, offset)
-		}
 		return b.Node("salver::BlockMatMul", attrs, in...)
 	}
-	y := b.Mul(b.Node("salver::BlockMatMul", attrs, in...), b.Const(label+".scales", w.Scales))
-	if offset != nil {
-		y = b.Add(y, offset)
+	y := b.Mul(b.Node("salver::BlockMatMul", attrs, x, m), b.Const(label+".scales", w.Scales))
+	if bias != nil { // which is not scaled
+		y = b.Add(y, in[2])
 	}
 	return y
 }
@@ -307,6 +305,9 @@ func (b *Builder) rows(w Weight, name string, cols, from, to int) Weight {
 		return w
 	}
 	w.Data = w.Data[from*size : to*size]
+	if w.Scales != nil {
+		w.Scales = w.Scales[from:to]
+	}
 	return w
 }
 

@@ -87,8 +87,7 @@ func sharedFFN(b *Builder, x *ir.Value, p string) *ir.Value {
 func (b *Builder) gateVector(x *ir.Value, name string) *ir.Value {
 	w, ok := b.weights.Weight(name + ".weight")
 	if ok && len(w.Shape) == 1 && w.Shape[0] == b.Hidden {
-		m, attrs := b.stored(name+".weight", w, 1, b.Hidden)
-		return b.Node("salver::BlockMatMul", attrs, x, m)
+		return b.product(x, name+".weight", w, nil, b.Hidden, 1)
 	}
 	return b.Linear(x, name, b.Hidden, 1)
 }
