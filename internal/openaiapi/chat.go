@@ -6,62 +6,60 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/salver-ml/salver/internal/oip"
 	"github.com/salver-ml/salver/internal/openaiapi/answer"
 	"github.com/salver-ml/salver/internal/openaiapi/fields"
-	"github.com/salver-ml/salver/internal/serve"
-	"github.com/salver-ml/salver/internal/textgen"
 )
 
-// conversation is what chat and tokenize have in common.
-type conversation struct {
-	answer.Conversation
-	noTools bool // tool_choice is none
-}
-
-var conversationFields = fields.Table[*conversation]{
-	fields.Any("messages", "array of 1 to 4096", "What was said; see below.", func(c *conversation, v fields.Value) (err error) {
+// conversationFields are those that chat and tokenize have in common.
+var conversationFields = fields.Table[*answer.Conversation]{
+	fields.Any("messages", "array of 1 to 4096", "What was said; see below.", func(c *answer.Conversation, v fields.Value) (err error) {
 		c.Messages, err = readMessages(v)
 		return err
 	}),
-	fields.Any("tools", "array of at most 128", "Functions that the model may call; the model's template shows them to it.", func(c *conversation, v fields.Value) (err error) {
+	fields.Any("tools", "array of at most 128", "Functions that the model may call; the model's template shows them to it.", func(c *answer.Conversation, v fields.Value) (err error) {
 		c.Tools, err = readTools(v)
 		return err
 	}),
-	fields.Extend(fields.Any("add_generation_prompt", "boolean", "false leaves out what begins an answer. Default: true.", func(c *conversation, v fields.Value) error {
+	fields.Extend(fields.Any("add_generation_prompt", "boolean", "false leaves out what begins an answer. Default: true.", func(c *answer.Conversation, v fields.Value) error {
 		add, err := v.Bool()
 		c.NoPrompt = !add
 		return err
 	})),
-	fields.Extend(fields.Bool("continue_final_message", "Goes on with the last message; needs `add_generation_prompt: false`.", func(c *conversation) *bool { return &c.Continue })),
-	fields.Extend(fields.Any("chat_template_kwargs", "object", "Variables of the model's template, such as `enable_thinking`.", func(c *conversation, v fields.Value) error {
+	fields.Extend(fields.Bool("continue_final_message", "Goes on with the last message; needs `add_generation_prompt: false`.", func(c *answer.Conversation) *bool { return &c.Continue })),
+	fields.Extend(fields.Any("chat_template_kwargs", "object", "Variables of the model's template, such as `enable_thinking`.", func(c *answer.Conversation, v fields.Value) error {
 		m, err := v.Object()
 		c.Variables = append(c.Variables, m...)
 		return err
 	})),
-	fields.Refuse[*conversation]("chat_template", "templates come with the model"),
-	fields.Refuse[*conversation]("documents", "give them in messages", "[]"),
-	fields.Refuse[*conversation]("mm_processor_kwargs", "models here read text only"),
+	fields.Refuse[*answer.Conversation]("chat_template", "templates come with the model"),
+	fields.Refuse[*answer.Conversation]("documents", "give them in messages", "[]"),
+	fields.Refuse[*answer.Conversation]("mm_processor_kwargs", "models here read text only"),
 }
 
-// check finds what is missing or contradicts itself.
-func (c *conversation) check() error {
+// checkConversation finds what is missing or contradicts itself.
+func checkConversation(c *answer.Conversation) error {
 	switch {
 	case len(c.Messages) == 0:
 		return &fields.Error{Path: "messages", Reason: "expected at least one message"}
 	case c.Continue && !c.NoPrompt:
 		return &fields.Error{Path: "continue_final_message", Reason: "it needs add_generation_prompt to be false"}
 	}
-	if c.noTools {
-		c.Tools = nil // the model is not told of what it may not call
-	}
 	return nil
+}
+
+// toolChoiceFields say how its tools may be called.
+var toolChoiceFields = fields.Table[*answer.Conversation]{
+	fields.Any("tool_choice", "none, auto", "none hides the tools from the model. A call can't be forced yet.", func(c *answer.Conversation, v fields.Value) (err error) {
+		c.NoTools, err = readToolChoice(v)
+		return err
+	}),
+	answer.OneCall("parallel_tool_calls", false),
 }
 
 // chatRequest is a request for a chat's next message.
 type chatRequest struct {
 	model string
-	conversation
+	answer.Conversation
 	answer.Settings
 	maxTokens, maxCompletion *int
 	logprobs                 bool
@@ -112,13 +110,8 @@ var chatFields = concat(
 	fields.Table[*chatRequest]{
 		fields.Text("model", "Its name, or `NAME:VERSION`.", answer.MaxName, func(q *chatRequest) *string { return &q.model }),
 	},
-	fields.In(conversationFields, func(q *chatRequest) *conversation { return &q.conversation }),
+	fields.In(slices.Concat(conversationFields, toolChoiceFields), func(q *chatRequest) *answer.Conversation { return &q.Conversation }),
 	fields.Table[*chatRequest]{
-		fields.Any("tool_choice", "none, auto", "none hides the tools from the model. A call can't be forced yet.", func(q *chatRequest, v fields.Value) (err error) {
-			q.noTools, err = readToolChoice(v)
-			return err
-		}),
-		fields.In(fields.Table[*answer.Conversation]{answer.OneCall("parallel_tool_calls", false)}, func(q *chatRequest) *answer.Conversation { return &q.Conversation })[0],
 		fields.Int("max_completion_tokens", "Tokens of an answer, at most. Default: as many as the context has room for.", 1, fields.Many, func(q *chatRequest) **int { return &q.maxCompletion }),
 		fields.Int("max_tokens", "The same, by its old name.", 1, fields.Many, func(q *chatRequest) **int { return &q.maxTokens }),
 	},
@@ -194,7 +187,7 @@ func readChat(body []byte) (*chatRequest, error) {
 	case q.logprobs && q.Logprobs == nil:
 		q.Logprobs = new(int)
 	}
-	return q, errors.Join(q.conversation.check(), q.streaming.check())
+	return q, errors.Join(checkConversation(&q.Conversation), q.streaming.check())
 }
 
 // usualTemperature is OpenAI's default.
@@ -206,7 +199,7 @@ func (h *handler) chat(w http.ResponseWriter, r *http.Request, body []byte) erro
 	if err != nil {
 		return err
 	}
-	m, turn, err := h.turn(r, q.model, &q.Conversation, &q.Settings, q.stream)
+	m, turn, err := h.Turn(r.Context(), q.model, &q.Conversation, &q.Settings, q.stream, usualTemperature)
 	if err != nil {
 		return err
 	}
@@ -215,24 +208,4 @@ func (h *handler) chat(w http.ResponseWriter, r *http.Request, body []byte) erro
 		return h.streamChat(w, r, q, m.Model, turn)
 	}
 	return h.wholeChat(w, r, q, m.Model, turn)
-}
-
-// turn finds the model and makes the prompt. The caller releases the model,
-// unless there is an error.
-func (h *handler) turn(r *http.Request, model string, c *answer.Conversation, s *answer.Settings, stream bool) (*serve.Held[textgen.Model], *answer.Turn, error) {
-	m, err := h.Model(model)
-	if err != nil {
-		return nil, nil, err
-	}
-	info := m.Model.Info()
-	err = s.Check(&info, stream)
-	var t *answer.Turn
-	if err == nil {
-		t, err = answer.NewTurn(m.Model, c, s, usualTemperature, oip.Tenant(r.Context()))
-	}
-	if err != nil {
-		m.Release()
-		return nil, nil, err
-	}
-	return m, t, nil
 }

@@ -21,7 +21,6 @@ type responseRequest struct {
 	answer.Settings
 	tools    json.RawMessage // as they came
 	metadata json.RawMessage
-	noTools  bool
 	stream   bool
 	logprobs bool
 }
@@ -43,11 +42,9 @@ var responseFields = concat(
 			q.Tools, err = answer.ReadTools(v, flatToolFields, "function")
 			return err
 		}),
-		fields.Any("tool_choice", "none, auto", "none hides the tools from the model. A call can't be forced yet.", func(q *responseRequest, v fields.Value) (err error) {
-			q.noTools, err = readToolChoice(v)
-			return err
-		}),
-		fields.In(fields.Table[*answer.Conversation]{answer.OneCall("parallel_tool_calls", false)}, func(q *responseRequest) *answer.Conversation { return &q.Conversation })[0],
+	},
+	fields.In(toolChoiceFields, func(q *responseRequest) *answer.Conversation { return &q.Conversation }),
+	fields.Table[*responseRequest]{
 		fields.Int("max_output_tokens", "Tokens of the answer, at most. Default: as many as the context has room for.", 1, fields.Many, func(q *responseRequest) **int { return &q.MaxTokens }),
 		fields.Float("temperature", "How far less likely tokens are considered; 0 is greedy. Default: as the model suggests, or 1.", 0, 2, func(q *responseRequest) **float32 { return &q.Temperature }),
 		fields.Float("top_p", "Considers the likeliest tokens that together have this probability.", 0, 1, func(q *responseRequest) **float32 { return &q.TopP }),
@@ -141,10 +138,7 @@ func (h *handler) respond(w http.ResponseWriter, r *http.Request, body []byte) e
 	if q.instructions != nil {
 		q.Messages = append([]answer.Said{{Role: "system", Parts: []string{*q.instructions}}}, q.Messages...)
 	}
-	if q.noTools {
-		q.Tools = nil
-	}
-	m, turn, err := h.turn(r, q.model, &q.Conversation, &q.Settings, q.stream)
+	m, turn, err := h.Turn(r.Context(), q.model, &q.Conversation, &q.Settings, q.stream, usualTemperature)
 	if err != nil {
 		return err
 	}
@@ -196,7 +190,7 @@ func (q *responseRequest) response(r *textgen.Request) openai.Response {
 	if q.tools == nil {
 		a.Tools = []string{}
 	}
-	if q.noTools {
+	if q.NoTools {
 		a.ToolChoice = "none"
 	}
 	if q.Logprobs != nil {

@@ -18,7 +18,7 @@ const maxTokenized = 16 << 20
 type tokenizeRequest struct {
 	model  string
 	prompt *string
-	conversation
+	answer.Conversation
 	bare    bool
 	strings bool
 }
@@ -41,7 +41,7 @@ var tokenizeFields = concat(
 		}),
 		fields.Bool("return_token_strs", "Gives the tokens' entries in the vocabulary too.", func(q *tokenizeRequest) *bool { return &q.strings }),
 	},
-	fields.In(conversationFields, func(q *tokenizeRequest) *conversation { return &q.conversation }),
+	fields.In(conversationFields, func(q *tokenizeRequest) *answer.Conversation { return &q.Conversation }),
 )
 
 // tokenize answers /tokenize.
@@ -54,7 +54,7 @@ func (h *handler) tokenize(w http.ResponseWriter, r *http.Request, body []byte) 
 	case q.prompt != nil && q.Messages != nil:
 		return &fields.Error{Path: "prompt", Reason: "expected either prompt or messages, found both"}
 	case q.prompt == nil:
-		if err := q.check(); err != nil {
+		if err := checkConversation(&q.Conversation); err != nil {
 			return err
 		}
 	}

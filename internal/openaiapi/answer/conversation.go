@@ -26,6 +26,7 @@ const (
 type Conversation struct {
 	Messages []Said
 	Tools    []Tool
+	NoTools  bool // the model is not told of them, since it may not call any
 	// Continue goes on with the last message, instead of beginning an answer to it.
 	Continue bool
 	// NoPrompt leaves out what begins an answer.
@@ -164,8 +165,12 @@ func (c *Conversation) chat() (*chat.Conversation, error) {
 		}
 		out.Messages = append(out.Messages, to)
 	}
-	for i := range c.Tools {
-		t, err := c.Tools[i].chat()
+	tools := c.Tools
+	if c.NoTools {
+		tools = nil
+	}
+	for i := range tools {
+		t, err := tools[i].chat()
 		if err != nil {
 			return nil, &fields.Error{Path: fmt.Sprintf("tools[%d]", i), Reason: err.Error()}
 		}

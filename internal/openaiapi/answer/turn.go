@@ -9,7 +9,9 @@ import (
 	"strings"
 
 	"github.com/salver-ml/salver/internal/chat"
+	"github.com/salver-ml/salver/internal/oip"
 	"github.com/salver-ml/salver/internal/openaiapi/fields"
+	"github.com/salver-ml/salver/internal/serve"
 	"github.com/salver-ml/salver/internal/textgen"
 )
 
@@ -30,9 +32,28 @@ type turnState struct {
 	calls  int  // of tools
 }
 
-// NewTurn makes the prompt. Without a temperature, neither the request's nor
-// the model's, the usual one is taken.
-func NewTurn(m textgen.Model, c *Conversation, s *Settings, usual float32, tenant string) (*Turn, error) {
+// Turn finds a model and makes the prompt. Without a temperature, neither the request's
+// nor the model's, the usual one is taken. The caller releases the model, unless there
+// is an error.
+func (s *Server) Turn(ctx context.Context, model string, c *Conversation, set *Settings, stream bool, usual float32) (*serve.Held[textgen.Model], *Turn, error) {
+	m, err := s.Model(model)
+	if err != nil {
+		return nil, nil, err
+	}
+	info := m.Model.Info()
+	err = set.Check(&info, stream)
+	var t *Turn
+	if err == nil {
+		t, err = newTurn(m.Model, c, set, usual, oip.Tenant(ctx))
+	}
+	if err != nil {
+		m.Release()
+		return nil, nil, err
+	}
+	return m, t, nil
+}
+
+func newTurn(m textgen.Model, c *Conversation, s *Settings, usual float32, tenant string) (*Turn, error) {
 	info := m.Info()
 	template, conversation, prompt, err := Prompt(m, c, textgen.MostOf(info.Context-1))
 	if err != nil {
@@ -48,7 +69,7 @@ func NewTurn(m textgen.Model, c *Conversation, s *Settings, usual float32, tenan
 	if t.parsers[0].Special() {
 		t.Request.KeepSpecial = true
 	}
-	if len(c.Tools) > 0 && !t.parsers[0].Tools() {
+	if len(conversation.Tools) > 0 && !t.parsers[0].Tools() {
 		return nil, &fields.Error{Path: "tools", Reason: "this model's chat template has no form of tool calls that is known here"}
 	}
 	return t, nil

@@ -9,8 +9,6 @@ import (
 	"github.com/salver-ml/salver/internal/openaiapi/answer"
 	"github.com/salver-ml/salver/internal/openaiapi/reply"
 	"github.com/salver-ml/salver/internal/rest"
-	"github.com/salver-ml/salver/internal/serve"
-	"github.com/salver-ml/salver/internal/textgen"
 )
 
 type handler struct{ *answer.Server }
@@ -83,7 +81,7 @@ func (h *handler) messages(w http.ResponseWriter, r *http.Request, body []byte) 
 	if err != nil {
 		return err
 	}
-	m, turn, err := h.turn(r, q)
+	m, turn, err := h.Turn(r.Context(), q.model, &q.Conversation, &q.Settings, q.stream, usualTemperature)
 	if err != nil {
 		return err
 	}
@@ -109,21 +107,6 @@ func (h *handler) messages(w http.ResponseWriter, r *http.Request, body []byte) 
 		reply.JSON(w, http.StatusOK, &b.message)
 	}
 	return nil
-}
-
-// turn finds the model and makes the prompt. The caller releases the model,
-// unless there is an error.
-func (h *handler) turn(r *http.Request, q *request) (*serve.Held[textgen.Model], *answer.Turn, error) {
-	m, err := h.Model(q.model)
-	if err != nil {
-		return nil, nil, err
-	}
-	t, err := answer.NewTurn(m.Model, &q.Conversation, &q.Settings, usualTemperature, oip.Tenant(r.Context()))
-	if err != nil {
-		m.Release()
-		return nil, nil, err
-	}
-	return m, t, nil
 }
 
 // count answers /v1/messages/count_tokens.

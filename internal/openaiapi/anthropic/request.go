@@ -12,10 +12,9 @@ type request struct {
 	model string
 	answer.Conversation
 	answer.Settings
-	system  []string
-	effort  string
-	noTools bool
-	stream  bool
+	system []string
+	effort string
+	stream bool
 }
 
 // promptFields are those that make the prompt.
@@ -85,9 +84,6 @@ func read(body []byte, whole bool) (*request, error) {
 	if q.effort != "" {
 		q.Variables = append(q.Variables, answer.Variable("reasoning_effort", q.effort))
 	}
-	if q.noTools {
-		q.Tools = nil
-	}
 	last := &q.Messages[len(q.Messages)-1]
 	q.Continue = last.Role == "assistant" // the answer goes on with it
 	q.NoPrompt = q.Continue
@@ -108,7 +104,7 @@ func readToolChoice(q *request, v fields.Value) error {
 	if kind != "auto" && kind != "none" {
 		return v.Errorf("expected the type auto or none, found %q: a call can't be forced yet, ask for it in a message", kind)
 	}
-	q.noTools = kind == "none"
+	q.NoTools = kind == "none"
 	return fields.Table[*answer.Conversation]{
 		fields.Ignore[*answer.Conversation]("type", "it was read before"),
 		answer.OneCall("disable_parallel_tool_use", true),

@@ -135,19 +135,14 @@ func (h *handler) loaded(w http.ResponseWriter, model string, form func(*line)) 
 
 // answer continues a conversation. form brings a piece into a line.
 func (h *handler) answer(w http.ResponseWriter, r *http.Request, q *request, form func(*line, *piece)) error {
-	m, err := h.Model(q.model)
+	if err := q.checkWindow(); err != nil {
+		return err
+	}
+	m, t, err := h.Turn(r.Context(), q.model, &q.Conversation, &q.Settings, !q.whole, usualTemperature)
 	if err != nil {
 		return err
 	}
 	defer m.Release()
-	info := m.Model.Info()
-	if err := q.check(&info); err != nil {
-		return err
-	}
-	t, err := answer.NewTurn(m.Model, &q.Conversation, &q.Settings, usualTemperature, oip.Tenant(r.Context()))
-	if err != nil {
-		return err
-	}
 	s := newSink(w, q, form)
 	usage, err := t.Run(r.Context(), s.turn)
 	return h.end(w, s, usage, err)
@@ -155,13 +150,16 @@ func (h *handler) answer(w http.ResponseWriter, r *http.Request, q *request, for
 
 // raw continues a text as it is.
 func (h *handler) raw(w http.ResponseWriter, r *http.Request, q *generateRequest, form func(*line, *piece)) error {
+	if err := q.checkWindow(); err != nil {
+		return err
+	}
 	m, err := h.Model(q.model)
 	if err != nil {
 		return err
 	}
 	defer m.Release()
 	info := m.Model.Info()
-	if err := q.check(&info); err != nil {
+	if err := q.Check(&info, !q.whole); err != nil {
 		return err
 	}
 	ids := answer.Encode(m.Model.Tokenizer(), q.prompt, true, info.Context-1)

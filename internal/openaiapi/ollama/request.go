@@ -5,7 +5,6 @@ import (
 
 	"github.com/salver-ml/salver/internal/openaiapi/answer"
 	"github.com/salver-ml/salver/internal/openaiapi/fields"
-	"github.com/salver-ml/salver/internal/textgen"
 )
 
 // request is what chat and generate have in common.
@@ -17,13 +16,13 @@ type request struct {
 	window *int // of penalties, in tokens
 }
 
-// check refuses what contradicts itself, and a window where there is something for it to bound.
-func (q *request) check(info *textgen.Info) error {
+// checkWindow refuses a window of penalties where there is something for it to bound.
+func (q *request) checkWindow() error {
 	differs := func(v *float32, neutral float32) bool { return v != nil && *v != neutral }
 	if q.window != nil && *q.window != -1 && (differs(q.Repetition, 1) || differs(q.Presence, 0) || differs(q.Frequency, 0)) {
 		return &fields.Error{Path: "options.repeat_last_n", Reason: fmt.Sprintf("penalties are over all tokens: with one, expected -1, found %d", *q.window)}
 	}
-	return q.Check(info, !q.whole)
+	return nil
 }
 
 var optionFields = fields.Table[*request]{
