@@ -34,11 +34,17 @@ func (m *Model) generate(ctx context.Context, q *request, emit func(*textgen.Eve
 	if err := m.engine.submit(q); err != nil {
 		return nil, err
 	}
+	finished := false
+	defer func() {
+		if !finished { // it fails, or emit panics
+			m.engine.abort(q)
+		}
+	}()
 	w := newReader(m, q, emit)
 	if err := w.read(ctx); err != nil {
-		m.engine.abort(q)
 		return nil, err
 	}
+	finished = true
 	u := q.usage
 	u.PromptTokens, u.GeneratedTokens, u.Total = len(r.Prompt), w.generated, time.Since(q.arrived)
 	return &u, nil

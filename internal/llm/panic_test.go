@@ -83,3 +83,17 @@ func TestEngineOutlivesPanics(t *testing.T) {
 		})
 	}
 }
+
+// A request whose events can't be taken is not computed any further.
+func TestPanicOfEmitEndsTheRequest(t *testing.T) {
+	m := stories(t, "f32", Options{})
+	func() {
+		defer func() { recover() }()
+		m.Generate(t.Context(), ask([]int32{1, 5}, 0), func(*textgen.Event) error { panic("a defect") })
+	}()
+	for start := time.Now(); m.Stats().Requests["abort"] != 1; time.Sleep(time.Millisecond) {
+		if time.Since(start) > 30*time.Second || m.Stats().Requests["length"] > 0 {
+			t.Fatalf("it is computed to its end: %v", m.Stats().Requests)
+		}
+	}
+}

@@ -7,6 +7,7 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"runtime/debug"
 	"slices"
 	"strings"
 	"sync"
@@ -102,7 +103,7 @@ func Run(ctx context.Context, m textgen.Model, requests []*textgen.Request, emit
 	)
 	for i, r := range requests {
 		wg.Go(func() {
-			u, err := m.Generate(ctx, r, func(e *textgen.Event) error {
+			u, err := guarded(ctx, m, r, func(e *textgen.Event) error {
 				mu.Lock()
 				defer mu.Unlock()
 				if first != nil {
@@ -126,4 +127,15 @@ func Run(ctx context.Context, m textgen.Model, requests []*textgen.Request, emit
 	}
 	wg.Wait()
 	return sum, first
+}
+
+// guarded generates on a goroutine of its own, where a panic, which is a defect of ours,
+// would end the process.
+func guarded(ctx context.Context, m textgen.Model, r *textgen.Request, emit func(*textgen.Event) error) (u *textgen.Usage, err error) {
+	defer func() {
+		if v := recover(); v != nil {
+			err = fmt.Errorf("a panic: %v\n%s", v, debug.Stack())
+		}
+	}()
+	return m.Generate(ctx, r, emit)
 }
