@@ -54,9 +54,6 @@ func TILELOADD(m At, t Tmm) { vexMemory("TILELOADD", prefixF2, 0x4b, m, t) }
 func TILELOADDx2(m At, t Tmm)  { vexScaled("TILELOADD", prefixF2, 0x4b, m, 2, t) }
 func TILESTOREDx2(t Tmm, m At) { vexScaled("TILESTORED", prefixF3, 0x4b, m, 2, t) }
 
-// TILELOADDT1 is TILELOADD for what is read once.
-func TILELOADDT1(m At, t Tmm) { vexMemory("TILELOADDT1", prefix66, 0x4b, m, t) }
-
 // TILESTORED stores a tile.
 func TILESTORED(t Tmm, m At) { vexMemory("TILESTORED", prefixF3, 0x4b, m, t) }
 
@@ -66,14 +63,8 @@ func TDPBF16PS(b, a, c Tmm) { product("TDPBF16PS", prefixF3, 0x5c, b, a, c) }
 // TDPBSSD adds to c the products of groups of four bytes, signed in a and in b.
 func TDPBSSD(b, a, c Tmm) { product("TDPBSSD", prefixF2, 0x5e, b, a, c) }
 
-// TDPBSUD is TDPBSSD with unsigned b.
-func TDPBSUD(b, a, c Tmm) { product("TDPBSUD", prefixF3, 0x5e, b, a, c) }
-
 // TDPBUSD is TDPBSSD with unsigned a.
 func TDPBUSD(b, a, c Tmm) { product("TDPBUSD", prefix66, 0x5e, b, a, c) }
-
-// TDPBUUD is TDPBSSD with unsigned a and b.
-func TDPBUUD(b, a, c Tmm) { product("TDPBUUD", noPrefix, 0x5e, b, a, c) }
 
 // PREFETCHW fetches the cache line at base + disp to write to it.
 func PREFETCHW(base reg.GPPhysical, disp int32) {

@@ -13,9 +13,7 @@ func init() { families["mma"] = mmaFamily }
 // mmaFamily writes the kernels of internal/kernels/mma.
 func mmaFamily() {
 	for _, tall := range []bool{false, true} {
-		mmaProduct("bf16", tall, TDPBF16PS)
-		mmaProduct("u8s8", tall, TDPBUSD)
-		mmaProduct("s8s8", tall, TDPBSSD)
+		mmaProduct(tall)
 	}
 	for _, tall := range []bool{false, true} {
 		mmaStrip(tall, false)
@@ -75,12 +73,12 @@ const mmaNextLines = 8
 
 // mmaProduct writes a product of up to 16 rows, or of 17 to 32 where tall, with
 // panels of 32 columns. Tiles 0 to 3 are C, 4 and 5 are A, 6 and 7 are B.
-func mmaProduct(name string, tall bool, multiply func(b, a, c Tmm)) {
+func mmaProduct(tall bool) {
 	rows := 16
 	if tall {
 		rows = 32
 	}
-	TEXT(fmt.Sprintf("%sx%d", name, rows), NOSPLIT, "func(t *byte)")
+	TEXT(fmt.Sprintf("bf16x%d", rows), NOSPLIT, "func(t *byte)")
 	Doc(fmt.Sprintf("multiplies up to %d rows; t is a *Block.", rows))
 	Pragma("noescape")
 	t, a, lda, b, ldb, c, ldc := RDI, RAX, RCX, RDX, RBX, RSI, R8
@@ -105,7 +103,7 @@ func mmaProduct(name string, tall bool, multiply func(b, a, c Tmm)) {
 	move(field(blockB), panelB)
 	move(field(blockC), panelC)
 
-	p := &productLoop{field: field, tall: tall, multiply: multiply, t: t, a: a, lda: lda, b: b, ldb: ldb, c: c, ldc: ldc,
+	p := &productLoop{field: field, tall: tall, t: t, a: a, lda: lda, b: b, ldb: ldb, c: c, ldc: ldc,
 		offsets: offsets, steps: steps, panels: panels, far: far, farC: farC, next: next, panelB: panelB, panelC: panelC, tileA: tileA, tiles: tiles}
 	for i := range p.ahead {
 		p.ahead[i] = AllocLocal(8)
@@ -129,7 +127,6 @@ func mmaProduct(name string, tall bool, multiply func(b, a, c Tmm)) {
 type productLoop struct {
 	field                                                              func(off int) Mem
 	tall                                                               bool
-	multiply                                                           func(b, a, c Tmm)
 	t, a, lda, b, ldb, c, ldc, offsets, steps, panels, far, farC, next GPPhysical
 	panelB, panelC, tileA, tiles                                       Mem
 	ahead                                                              [4]Mem
@@ -190,17 +187,17 @@ func (p *productLoop) step(columns int) {
 	ADDQ(p.tileA, p.a)
 	TILELOADD(At{Base: p.a, Index: p.lda}, 4)
 	TILELOADD(At{Base: p.b, Index: p.ldb}, 6)
-	p.multiply(6, 4, 0)
+	TDPBF16PS(6, 4, 0)
 	if columns > 16 {
 		TILELOADD(At{p.b, p.ldb, 64}, 7)
-		p.multiply(7, 4, 1)
+		TDPBF16PS(7, 4, 1)
 	}
 	if p.tall {
 		ADDQ(p.far, p.a)
 		TILELOADD(At{Base: p.a, Index: p.lda}, 5)
-		p.multiply(6, 5, 2)
+		TDPBF16PS(6, 5, 2)
 		if columns > 16 {
-			p.multiply(7, 5, 3)
+			TDPBF16PS(7, 5, 3)
 		}
 	}
 }

@@ -39,12 +39,12 @@ func (a *sweepArgs) take(kern *mma.Kernels, weigh func(a *sweepArgs, bias unsafe
 		b := &a.block
 		*b = mma.Block{A: a.q, LDA: a.ldq, B: unsafe.Add(a.k, tile*streamTile/mma.Cols*a.steps*mma.StepB), C: a.s, LDC: 4 * scoreRow, PanelC: 4 * mma.Cols, Panels: streamTile / mma.Cols}
 		b.SetRows(a.rows)
-		kern.Contiguous(mma.BF16, b, a.steps)
+		kern.Contiguous(b, a.steps)
 		weigh(a, unsafe.Add(a.bias, 4*tile*streamTile))
 		for c := range a.cols {
 			*b = mma.Block{A: a.p, LDA: 4 * weightRow, B: unsafe.Add(a.v, c*a.skipV+tile*streamTile/mma.StepBF16*mma.StepB), C: unsafe.Add(a.o, 4*c*mma.Cols), LDC: a.ldo, Panels: 1, Add: 1}
 			b.SetRows(a.rows)
-			kern.Contiguous(mma.BF16, b, streamTile/mma.StepBF16)
+			kern.Contiguous(b, streamTile/mma.StepBF16)
 		}
 	}
 }

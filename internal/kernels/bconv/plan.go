@@ -55,7 +55,6 @@ type Plan struct {
 	Params
 	kern    *mma.Kernels
 	configs *mma.Configs
-	kind    mma.Kind
 
 	inBlocks, outBlocks int
 	inSize              int // bytes of a number
@@ -82,7 +81,7 @@ type phase struct{ y, x int }
 // New prepares a convolution, which must be supported. At levels without tiles it
 // is computed by portable twins, for tests.
 func New(p Params, level cpu.Target) *Plan {
-	pl := &Plan{Params: p, kern: mma.For(level), kind: mma.BF16}
+	pl := &Plan{Params: p, kern: mma.For(level)}
 	if !p.Clamp {
 		pl.Lo, pl.Hi = float32(math.Inf(-1)), float32(math.Inf(1))
 	}

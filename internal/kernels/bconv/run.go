@@ -239,7 +239,7 @@ func (r *Runner) tile(w *workspace, b *band, image, row, t, n, from, to int) {
 	}
 	y, col := first/b.width, first%b.width
 	r.ahead(x, image, row+y, col, from)
-	pl.kern.At(pl.kind, x, b.offsets)
+	pl.kern.At(x, b.offsets)
 	// Pieces of the run that are outputs of one row each.
 	for at := 0; at < end-first; y, col = y+1, 0 {
 		n := min(end-first-at, b.width-col)

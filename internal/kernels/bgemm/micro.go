@@ -87,7 +87,7 @@ func (m *Micro) Sums(s *gemm.Strip) {
 	m.operands(s, m.round(s), rowSize(s.K))
 	b.B, b.Panels = at(s.B, 0), tiling.Ceil(s.N, mma.Cols)
 	b.C, b.LDC, b.PanelC = at(s.C, 0), 4*s.StrideC, 4*mma.Cols
-	m.kern.Contiguous(mma.BF16, b, tiling.Ceil(s.K, mma.StepBF16))
+	m.kern.Contiguous(b, tiling.Ceil(s.K, mma.StepBF16))
 	m.block = mma.Block{}
 }
 
@@ -127,7 +127,7 @@ func (m *Micro) multiply(s *gemm.Strip, a unsafe.Pointer, lda int) {
 	panels := tiling.Ceil(s.N, mma.Cols)
 	for j := 0; j < panels; j += microGroup {
 		b.B, b.Panels = at(s.B, j*steps*mma.StepB/4), min(microGroup, panels-j)
-		m.kern.Contiguous(mma.BF16, b, steps)
+		m.kern.Contiguous(b, steps)
 		m.store(s, sums, j*mma.Cols, min((j+b.Panels)*mma.Cols, s.N))
 	}
 	// Pointers to memory that may be unmapped must not stay where the collector

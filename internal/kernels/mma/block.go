@@ -26,7 +26,7 @@ const (
 type Block struct {
 	A        unsafe.Pointer // row 0
 	B        unsafe.Pointer // the first panel; on a cache line is best
-	C        unsafe.Pointer // float32 or int32; whole panels are written
+	C        unsafe.Pointer // float32; whole panels are written
 	Offsets  unsafe.Pointer // of each step: bytes from A, as int
 	Steps    int            // at least 1
 	LDA      int            // bytes from row to row
@@ -115,19 +115,9 @@ func (b *Block) Fetch(next []byte, steps, calls int) []byte {
 	return next[size:]
 }
 
-// Kind is what is multiplied: A by B.
-type Kind uint8
-
-const (
-	BF16 Kind = iota // bfloat16 by bfloat16
-	U8S8             // unsigned by signed bytes
-	S8S8             // signed by signed bytes
-	kinds
-)
-
 // Kernels are those of a level.
 type Kernels struct {
-	multiply [kinds][2]func(t *byte) // of a *Block: up to 16 rows, up to 32
+	multiply [2]func(t *byte) // of a *Block: up to 16 rows, up to 32
 
 	// round rounds floats to bfloat16.
 	round func(dst *uint16, src *float32, n int)
@@ -162,41 +152,41 @@ func Supports(level cpu.Target) bool {
 }
 
 // Multiply computes a block.
-func (k *Kernels) Multiply(kind Kind, b *Block) {
+func (k *Kernels) Multiply(b *Block) {
 	b.Tiles = max(b.Tiles, 1)
-	k.multiply[kind][(b.rows-1)/16]((*byte)(unsafe.Pointer(b)))
+	k.multiply[(b.rows-1)/16]((*byte)(unsafe.Pointer(b)))
 }
 
 // Contiguous computes a block whose rows of A and panels of B have so many steps,
 // one after the other. More than MaxSteps are cut along K.
-func (k *Kernels) Contiguous(kind Kind, b *Block, steps int) {
+func (k *Kernels) Contiguous(b *Block, steps int) {
 	b.Offsets = unsafe.Pointer(&contiguous)
 	a, panels, add := b.A, b.B, b.Add
 	for at := 0; at < steps; at += MaxSteps {
 		b.A = unsafe.Add(a, at*StepBytes)
-		k.part(kind, b, panels, steps, at)
+		k.part(b, panels, steps, at)
 	}
 	b.A, b.B, b.Add = a, panels, add
 }
 
 // At computes a block whose steps are at offsets. More than MaxSteps are cut
 // along K.
-func (k *Kernels) At(kind Kind, b *Block, offsets []int) {
+func (k *Kernels) At(b *Block, offsets []int) {
 	panels, add := b.B, b.Add
 	for at := 0; at < len(offsets); at += MaxSteps {
 		b.Offsets = unsafe.Pointer(&offsets[at])
-		k.part(kind, b, panels, len(offsets), at)
+		k.part(b, panels, len(offsets), at)
 	}
 	b.B, b.Add = panels, add
 }
 
 // part computes up to MaxSteps steps from number at, and makes the next part
 // continue. Pointers never leave what they point to: the collector looks at them.
-func (k *Kernels) part(kind Kind, b *Block, panels unsafe.Pointer, steps, at int) {
+func (k *Kernels) part(b *Block, panels unsafe.Pointer, steps, at int) {
 	b.Steps = min(MaxSteps, steps-at)
 	b.SkipB = (steps-b.Steps)*StepB + b.Gap
 	b.B = unsafe.Add(panels, at*StepB)
-	k.Multiply(kind, b)
+	k.Multiply(b)
 	b.Add = 1
 }
 

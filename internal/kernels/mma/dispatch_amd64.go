@@ -19,17 +19,17 @@ func For(l cpu.Target) *Kernels {
 }
 
 var tiles = Kernels{
-	multiply: [kinds][2]func(*byte){{bf16x16, bf16x32}, {u8s8x16, u8s8x32}, {s8s8x16, s8s8x32}},
+	multiply: [2]func(*byte){bf16x16, bf16x32},
 	strip:    [2][2]func(*byte){{stripx16, stripx32}, {stripGelux16, stripGelux32}},
 	conv:     [2][2]func(*byte){{convx16, convx32}, {convSilux16, convSilux32}},
 	round:    round512, pairs: pairs512, finish: finish512, blocks: blocks512, planes: planes512,
 	halves: halves512, pixels: pixels512, pixelsSilu: pixelsSilu512, maximum: maximum512, depthwise: depthwise512, widen: widen512,
 }
 
-// vectors multiply in vector registers; bytes have kernels elsewhere.
+// vectors multiply in vector registers.
 var vectors = func() Kernels {
 	k := tiles
-	k.multiply = [kinds][2]func(*byte){BF16: {blockDots, blockDots}}
+	k.multiply = [2]func(*byte){blockDots, blockDots}
 	k.strip = [2][2]func(*byte){{stripDots, stripDots}, {stripGeluDots, stripGeluDots}}
 	k.conv = [2][2]func(*byte){{convDots, convDots}, {convSiluDots, convSiluDots}}
 	return k

@@ -1,22 +1,20 @@
-// Package mma multiplies matrices with the units that processors have for it (AMX tiles,
-// and AVX-512 BF16 where its products are fast): bfloat16 with sums in float32, and
-// bytes with sums in int32. It is what matrix products and convolutions of those
-// precisions are built of.
+// Package mma multiplies matrices of bfloat16, with sums in float32, by the units that processors
+// have for it: AMX tiles, and AVX-512 BF16 where its products are fast. It is what matrix products
+// and convolutions of that precision are built of. Products of bytes in tiles are qgemm's and qconv's.
 //
 // A [Block] is up to 32 rows of A by some panels of 32 columns of B. K is cut
-// into steps of 64 bytes: 32 bfloat16 or 64 bytes of each row. Where a step
+// into steps of 64 bytes: 32 bfloat16 of each row. Where a step
 // begins in A is an offset that the caller gives, so a convolution needs no
 // copy of its windows. A panel of B has for each step 16 rows of 128 bytes: a
-// row holds, column by column, a pair of bfloat16 (or four bytes) of
-// neighbouring k. K is filled up with zeros, in B for bytes and in both operands
-// for floats.
+// row holds, column by column, a pair of bfloat16 of neighbouring k. K is filled up
+// with zeros in both operands.
 //
 // A [Strip] is a product of bfloat16 over all of K that also finishes its sums: biases, a
 // residual, an activation, rounding.
 //
 // # Arithmetic
 //
-// Integers are exact, modulo 2³². With bfloat16 an element of C is
+// An element of C is
 //
 //	for each step of 32 k, in order:
 //		even = fma(a[k], b[k], even) for even k in order, from +0

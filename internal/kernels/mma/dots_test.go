@@ -28,7 +28,7 @@ func TestManySteps(t *testing.T) {
 			for j := 0; j+4 <= len(p.c); j += 4 {
 				*(*float32)(unsafe.Pointer(&p.c[j])) = float32(rng.NormFloat64())
 			}
-			p.compare(t, k, twin, BF16)
+			p.compare(t, k, twin)
 
 			var got, want [2 * StripSums / 8]float32
 			sums := make([]float32, StripSums/4)

@@ -75,16 +75,16 @@ func newProduct(t testing.TB, rng *rand.Rand, rows, steps, panels int, side guar
 }
 
 // compare runs a kernel and its twin on the same C.
-func (p *product) compare(t *testing.T, k, twin *Kernels, kind Kind) {
+func (p *product) compare(t *testing.T, k, twin *Kernels) {
 	t.Helper()
 	before := append([]byte(nil), p.c...)
 	p.Fetch(p.b, p.Steps*p.Panels*p.Tiles, 1+p.Steps%5)                               // changes nothing
 	p.Ahead = [4]Ahead{{uintptr(p.C), 3}, {}, {uintptr(p.B), -5}, {uintptr(p.A), 64}} // nor does this
 	p.AheadRuns = p.Steps % 4
-	k.Multiply(kind, &p.Block)
+	k.Multiply(&p.Block)
 	got := append([]byte(nil), p.c...)
 	copy(p.c, before)
-	twin.Multiply(kind, &p.Block)
+	twin.Multiply(&p.Block)
 	for i := 0; i+4 <= len(got); i += 4 {
 		g, w := *(*uint32)(unsafe.Pointer(&got[i])), *(*uint32)(unsafe.Pointer(&p.c[i]))
 		if g != w && !(isNaN(g) && isNaN(w)) {
@@ -127,27 +127,7 @@ func bf16IsItsTwin(t *testing.T, k, twin *Kernels) {
 		for j := 0; j+4 <= len(p.c); j += 4 {
 			*(*float32)(unsafe.Pointer(&p.c[j])) = floats(rng, i%4)
 		}
-		p.compare(t, k, twin, BF16)
-	}
-}
-
-func TestBytesAreTheirTwins(t *testing.T) {
-	k := needTiles(t)
-	if k.multiply[U8S8][0] == nil {
-		t.Skip("vectors multiply bytes elsewhere")
-	}
-	rng := rand.New(rand.NewPCG(3, 4))
-	for i := range cases(200) {
-		p := newProduct(t, rng, 1+rng.IntN(32), 1+rng.IntN(5), 1+rng.IntN(3), guard.Side(i&1))
-		for _, s := range [][]byte{p.a, p.b, p.c} {
-			for j := range s {
-				if s[j] = byte(rng.Uint32()); i%3 == 0 {
-					s[j] = 0x7f + s[j]&1 // 127, 128 and -128
-				}
-			}
-		}
-		p.compare(t, k, &portable, U8S8)
-		p.compare(t, k, &portable, S8S8)
+		p.compare(t, k, twin)
 	}
 }
 
@@ -306,11 +286,11 @@ func TestUnderTheCollector(t *testing.T) {
 			p.b[i] = byte(i * 5 & 0x3f)
 		}
 		wg.Go(func() {
-			k.Multiply(BF16, &p.Block)
+			k.Multiply(&p.Block)
 			want := string(p.c)
 			for time.Now().Before(end) {
 				clear(p.c)
-				k.Multiply(BF16, &p.Block)
+				k.Multiply(&p.Block)
 				if string(p.c) != want {
 					t.Errorf("goroutine %d: another result", g)
 					return
@@ -373,35 +353,26 @@ func TestLayout(t *testing.T) {
 func BenchmarkBlock(b *testing.B) {
 	k := needTiles(b)
 	for _, s := range [][2]int{{12, 1}, {12, 2}, {12, 8}, {12, 24}, {24, 4}, {24, 12}, {96, 1}, {96, 4}, {18, 2}, {2, 8}} {
-		for _, kind := range []struct {
-			name string
-			kind Kind
-			ops  int
-		}{{"bf16", BF16, 32}, {"u8s8", U8S8, 64}} {
-			if k.multiply[kind.kind][0] == nil {
-				continue
+		b.Run(fmt.Sprintf("%dsteps×%dpanels", s[0], s[1]), func(b *testing.B) {
+			p := newProduct(b, rand.New(rand.NewPCG(1, 1)), 32, s[0], s[1], guard.End)
+			p.SetRows(32)
+			p.Tiles = 1
+			p.Add, p.Narrow, p.SkipB, p.LDA, p.LDC, p.PanelC = 0, 0, 0, (s[0]|1)*StepBytes, 4*Cols, 128*Rows
+			for i := range p.offsets {
+				p.offsets[i] = i * StepBytes
 			}
-			b.Run(fmt.Sprintf("%s/%dsteps×%dpanels", kind.name, s[0], s[1]), func(b *testing.B) {
-				p := newProduct(b, rand.New(rand.NewPCG(1, 1)), 32, s[0], s[1], guard.End)
-				p.SetRows(32)
-				p.Tiles = 1
-				p.Add, p.Narrow, p.SkipB, p.LDA, p.LDC, p.PanelC = 0, 0, 0, (s[0]|1)*StepBytes, 4*Cols, 128*Rows
-				for i := range p.offsets {
-					p.offsets[i] = i * StepBytes
+			room := mmap.Alloc(Rows*p.LDA + s[0]*s[1]*StepB + s[1]*p.PanelC).Bytes()
+			p.A, p.B, p.C = unsafe.Pointer(&room[0]), unsafe.Pointer(&room[Rows*p.LDA]), unsafe.Pointer(&room[Rows*p.LDA+s[0]*s[1]*StepB])
+			best := time.Hour
+			for b.Loop() {
+				start := time.Now()
+				for range 20 {
+					k.Multiply(&p.Block)
 				}
-				room := mmap.Alloc(Rows*p.LDA + s[0]*s[1]*StepB + s[1]*p.PanelC).Bytes()
-				p.A, p.B, p.C = unsafe.Pointer(&room[0]), unsafe.Pointer(&room[Rows*p.LDA]), unsafe.Pointer(&room[Rows*p.LDA+s[0]*s[1]*StepB])
-				best := time.Hour
-				for b.Loop() {
-					start := time.Now()
-					for range 20 {
-						k.Multiply(kind.kind, &p.Block)
-					}
-					best = min(best, time.Since(start)/20)
-				}
-				b.ReportMetric(float64(2*32*32*kind.ops*s[0]*s[1])/float64(best.Nanoseconds()), "Gop/s")
-			})
-		}
+				best = min(best, time.Since(start)/20)
+			}
+			b.ReportMetric(float64(2*32*32*StepBF16*s[0]*s[1])/float64(best.Nanoseconds()), "Gop/s")
+		})
 	}
 }
 

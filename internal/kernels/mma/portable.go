@@ -36,7 +36,7 @@ type sum func(c float32, a, b unsafe.Pointer, pairs int) float32
 // twin has kernels that add up so.
 func twin(s sum) Kernels {
 	return Kernels{
-		multiply: [kinds][2]func(*byte){{s.bf16, s.bf16}, {portableU8S8, portableU8S8}, {portableS8S8, portableS8S8}},
+		multiply: [2]func(*byte){s.bf16, s.bf16},
 		strip:    [2][2]func(*byte){{s.strip, s.strip}, {s.strip, s.strip}},
 		conv:     [2][2]func(*byte){{s.conv, s.conv}, {s.conv, s.conv}},
 		round:    portableRound, pairs: portablePairs, finish: portableFinish, blocks: portableBlocks, planes: portablePlanes,
@@ -47,32 +47,27 @@ func twin(s sum) Kernels {
 // view is n elements at p.
 func view[T any](p unsafe.Pointer, n int) []T { return unsafe.Slice((*T)(p), n) }
 
-// each calls f with the 64 bytes of A and the B of each step of each element of C.
-func each[C any](t *byte, f func(c C, a, b unsafe.Pointer) C) {
+// bf16 computes a *Block.
+func (s sum) bf16(t *byte) {
 	x := (*Block)(unsafe.Pointer(t))
 	offsets := view[int](x.Offsets, x.Steps)
 	for n := range x.Panels * x.Tiles {
 		p, tile := n/x.Tiles, n%x.Tiles
 		panel := unsafe.Add(x.B, p*(x.Steps*StepB+x.SkipB))
 		for i := range x.rows {
-			row := view[C](unsafe.Add(x.C, p*x.PanelC+tile*x.TileC+i*x.LDC), Cols)
+			row := view[float32](unsafe.Add(x.C, p*x.PanelC+tile*x.TileC+i*x.LDC), Cols)
 			for j := range x.columns(p) {
-				var c C
+				var c float32
 				if x.Add != 0 {
 					c = row[j]
 				}
-				for s, off := range offsets {
-					c = f(c, unsafe.Add(x.A, tile*x.TileA+i*x.LDA+off), unsafe.Add(panel, s*StepB+4*j))
+				for k, off := range offsets {
+					c = s(c, unsafe.Add(x.A, tile*x.TileA+i*x.LDA+off), unsafe.Add(panel, k*StepB+4*j), x.words())
 				}
 				row[j] = c
 			}
 		}
 	}
-}
-
-func (s sum) bf16(t *byte) {
-	pairs := (*Block)(unsafe.Pointer(t)).words()
-	each(t, func(c float32, a, b unsafe.Pointer) float32 { return s(c, a, b, pairs) })
 }
 
 // tileSum is that of TDPBF16PS.
@@ -114,22 +109,6 @@ func (b *Block) columns(panel int) int {
 func (b *Block) words() int { return b.config.words() }
 
 func (c *config) words() int { return int(c.colBytes[4]) / 4 }
-
-func portableU8S8(t *byte) { portableBytes[uint8](t) }
-func portableS8S8(t *byte) { portableBytes[int8](t) }
-
-func portableBytes[A int8 | uint8](t *byte) {
-	quads := (*Block)(unsafe.Pointer(t)).words()
-	each(t, func(c int32, pa, pb unsafe.Pointer) int32 {
-		for k, a := range view[[4]A](pa, quads) {
-			b := (*[4]int8)(unsafe.Add(pb, k*4*Cols))
-			for i, x := range a {
-				c += int32(x) * int32(b[i])
-			}
-		}
-		return c
-	})
-}
 
 func widen(x uint16) float32 { return zeroed(math.Float32frombits(uint32(x) << 16)) }
 

@@ -9,30 +9,10 @@ package mma
 //go:noescape
 func bf16x16(t *byte)
 
-// multiplies up to 16 rows; t is a *Block.
-//
-//go:noescape
-func u8s8x16(t *byte)
-
-// multiplies up to 16 rows; t is a *Block.
-//
-//go:noescape
-func s8s8x16(t *byte)
-
 // multiplies up to 32 rows; t is a *Block.
 //
 //go:noescape
 func bf16x32(t *byte)
-
-// multiplies up to 32 rows; t is a *Block.
-//
-//go:noescape
-func u8s8x32(t *byte)
-
-// multiplies up to 32 rows; t is a *Block.
-//
-//go:noescape
-func s8s8x32(t *byte)
 
 // multiplies row tiles of up to 16 rows by panels and finishes them; t is a *Strip.
 //

@@ -121,7 +121,7 @@ func (t *Task) promptTile(w *workspace, u *unit, s *span, row, rows int) {
 	*b = mma.Block{A: unsafe.Pointer(&p.q[row*t.D]), LDA: 2 * t.D, B: unsafe.Pointer(&p.k[0]), C: unsafe.Pointer(&p.scores[0]), LDC: 4 * scoreStride,
 		Panels: n / panelTokens, PanelC: 4 * panelTokens}
 	b.SetRows(rows)
-	k.Contiguous(mma.BF16, b, steps)
+	k.Contiguous(b, steps)
 
 	scale := t.Scale
 	if t.Softcap > 0 || !(scale > 0) {
@@ -141,7 +141,7 @@ func (t *Task) promptTile(w *workspace, u *unit, s *span, row, rows int) {
 	*b = mma.Block{A: unsafe.Pointer(&p.scores[0]), LDA: 4 * scoreStride, B: unsafe.Pointer(&p.v[0]), C: unsafe.Pointer(&p.o[row*t.D]), LDC: 4 * t.D,
 		Panels: t.D / mma.Cols, PanelC: 4 * mma.Cols, Gap: (TileTokens - n) / panelTokens * mma.StepB, Add: 1}
 	b.SetRows(rows)
-	k.Contiguous(mma.BF16, b, n/panelTokens)
+	k.Contiguous(b, n/panelTokens)
 }
 
 // raise makes the tile's the largest scores that rows have seen, and adds its sums of
