@@ -1,11 +1,6 @@
 package arch
 
-import (
-	"fmt"
-	"math"
-	"slices"
-	"strings"
-)
+import "fmt"
 
 // FromGGUF reads a configuration out of a file's metadata.
 func FromGGUF(meta map[string]any) (*Config, error) {
@@ -44,49 +39,11 @@ func FromGGUF(meta map[string]any) (*Config, error) {
 	m.only("rope.scaling.yarn_attn_factor", 1.)
 	m.only("expert_gating_func", 1.) // softmax
 	m.only("expert_weights_scale", 0., 1.)
-	if norm, ok := meta[name+".expert_weights_norm"].(bool); ok {
-		c.NormExperts = norm
-	}
+	c.NormExperts = m.bool("expert_weights_norm", c.NormExperts)
 	if err := m.rest(); err != nil {
 		return nil, fmt.Errorf("%s: %w", name, err)
 	}
 	return c, c.check()
-}
-
-// known are keys that are read elsewhere, or change no answer.
-var known = []string{"pooling_type", "classifier.output_labels", "expert_weights_norm", "rope.scaling.finetuned", "tensor_data_layout"}
-
-// rest refuses keys of the architecture that nothing read.
-func (m *metadata) rest() error {
-	if m.err != nil {
-		return m.err
-	}
-	var unknown []string
-	for key, v := range m.meta {
-		if short, ok := strings.CutPrefix(key, m.prefix); ok && !m.read[short] && !slices.Contains(known, short) {
-			unknown = append(unknown, fmt.Sprintf("%s (%v)", key, v))
-		}
-	}
-	if len(unknown) > 0 {
-		slices.Sort(unknown)
-		return fmt.Errorf("not understood, and it might change the answer: %.400s", strings.Join(unknown, ", "))
-	}
-	return nil
-}
-
-// only refuses a key with another value than those that are supported.
-func (m *metadata) only(key string, values ...any) {
-	m.read[key] = true
-	v, ok := m.meta[m.prefix+key]
-	if !ok {
-		return
-	}
-	if f, ok := number(v); ok {
-		v = f
-	}
-	if !slices.Contains(values, v) {
-		m.fail("%s%s is %v, supported is only %v", m.prefix, key, v, values)
-	}
 }
 
 func (m *metadata) rope(c *Config) Rope {
@@ -129,96 +86,6 @@ func (m *metadata) windows(c *Config, every int) {
 			c.Windows[i] = window
 		}
 	}
-}
-
-func (m *metadata) fail(format string, args ...any) {
-	if m.err == nil {
-		m.err = fmt.Errorf(format, args...)
-	}
-}
-
-// metadata reads keys of an architecture; the first of a wrong type is kept.
-type metadata struct {
-	meta   map[string]any
-	prefix string
-	read   map[string]bool // by key without the prefix
-	err    error
-}
-
-func (m *metadata) float(key string, otherwise float64) float64 {
-	m.read[key] = true
-	v, ok := m.meta[m.prefix+key]
-	if !ok {
-		return otherwise
-	}
-	f, ok := number(v)
-	if !ok {
-		m.fail("%s%s is %v (%T), expected a number", m.prefix, key, v, v)
-	}
-	return f
-}
-
-// number converts any number of metadata; arrays have one if all are the same.
-func number(v any) (float64, bool) {
-	switch v := v.(type) {
-	case uint8:
-		return float64(v), true
-	case int8:
-		return float64(v), true
-	case uint16:
-		return float64(v), true
-	case int16:
-		return float64(v), true
-	case uint32:
-		return float64(v), true
-	case int32:
-		return float64(v), true
-	case uint64:
-		return float64(v), true
-	case int64:
-		return float64(v), true
-	case float32:
-		return float64(v), true
-	case float64:
-		return v, true
-	case []int32:
-		return same(v)
-	case []uint32:
-		return same(v)
-	}
-	return 0, false
-}
-
-func same[T int32 | uint32](v []T) (float64, bool) {
-	for _, x := range v {
-		if x != v[0] {
-			return 0, false
-		}
-	}
-	return float64(append(v, 0)[0]), len(v) > 0
-}
-
-func (m *metadata) int(key string, otherwise int) int {
-	f := m.float(key, float64(otherwise))
-	if f != math.Trunc(f) || math.Abs(f) > 1<<40 {
-		m.fail("%s%s is %v, expected a whole number", m.prefix, key, f)
-		return otherwise
-	}
-	return int(f)
-}
-
-// plain is a number whose key has no prefix.
-func (m *metadata) plain(key string, otherwise float64) float64 {
-	if f, ok := number(m.meta[key]); ok {
-		return f
-	}
-	return otherwise
-}
-
-func (m *metadata) text(key string) string {
-	m.read[key] = true
-	s, _ := m.meta[m.prefix+key].(string)
-	return s
 }
 
 // tokens is the size of the vocabulary.

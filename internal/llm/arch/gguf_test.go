@@ -64,6 +64,8 @@ func TestGGUFConfigsRefused(t *testing.T) {
 		{object{"llama.rope.scaling.type": "spiral", "llama.rope.scaling.factor": float32(2)}, ""},
 		{object{"llama.attention.sliding_window": uint32(9), "llama.attention.sliding_window_pattern": []bool{true}}, "sliding_window_pattern"},
 		{object{"llama.rope.dimension_count": uint32(15)}, "15"},
+		{object{"llama.rope.scaling.type": uint32(1)}, "a text"},
+		{object{"llama.expert_weights_norm": uint32(1)}, "true or false"},
 	} {
 		got, err := FromGGUF(llamaMetadata(c.changes))
 		if err == nil && c.want == "" { // found when angles are computed
