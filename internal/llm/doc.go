@@ -18,8 +18,8 @@
 //
 // Beside the way: packing.go and pages.go prepare weights and cache between steps, a piece
 // at a time; stats.go counts; logits.go gives a text's logits instead of an answer.
-// options.go and model.go make a model of what source.go and source_folder.go read, of
-// which arch states the graph; files.go and tokenizer.go open one for other purposes.
+// options.go and model.go make a model of what source.go, source_folder.go and
+// weights_folder.go read, of which arch states the graph; files.go and tokenizer.go open one for other purposes.
 // encode.go and pooling.go have the models that make vectors and scores.
 //
 // # Words
