@@ -59,11 +59,14 @@ func newTextLogprobs(t *token.Tokenizer, special, prompt bool) *textLogprobs {
 
 // add adds a token; its probability is nil for the first of a prompt.
 func (l *textLogprobs) add(id int32, logprob *float32, top map[string]float32) {
-	l.Tokens = append(l.Tokens, tokenText(l.tokenizer, id))
-	l.TextOffset = append(l.TextOffset, l.offset)
+	own, text := tokenText(l.tokenizer, id), l.stream.Push(id)
+	added := utf8.RuneCountInString(text)
+	before := max(added-utf8.RuneCountInString(own), 0) // bytes of other tokens that turned out to be no character
+	l.Tokens = append(l.Tokens, own)
+	l.TextOffset = append(l.TextOffset, l.offset+before)
 	l.TokenLogprobs = append(l.TokenLogprobs, logprob)
 	l.TopLogprobs = append(l.TopLogprobs, top)
-	l.offset += utf8.RuneCountInString(l.stream.Push(id))
+	l.offset += added
 }
 
 func (l *textLogprobs) addAll(tokens []textgen.Token) {

@@ -131,6 +131,9 @@ func TestCompletion(t *testing.T) {
 			`"usage":{"completion_tokens":2,"prompt_tokens":2,"prompt_tokens_details":{"cached_tokens":1},"total_tokens":4}}`},
 		{`{"model":"m","prompt":[104,105],"echo":true,"max_tokens":0,"logprobs":1}`, `{"choices":[{"finish_reason":"length","index":0,"logprobs":{"text_offset":[0,1],"token_logprobs":[null,-0.6931472],"tokens":["h","i"],"top_logprobs":[null,{"i":-0.6931472}]},"text":"hi"}],"created":0,"id":"cmpl-","model":"m","object":"text_completion",` +
 			`"usage":{"completion_tokens":0,"prompt_tokens":2,"prompt_tokens_details":{"cached_tokens":1},"total_tokens":2}}`},
+		{`{"model":"m","prompt":[104,195,105,195,169],"echo":true,"max_tokens":0,"logprobs":0}`, `{"choices":[{"finish_reason":"length","index":0,"logprobs":{"text_offset":[0,1,2,3,3],"token_logprobs":[null,-0.6931472,-0.6931472,-0.6931472,-0.6931472],` +
+			`"tokens":["h","�","i","�","�"],"top_logprobs":[null,{"�":-0.6931472},{"i":-0.6931472},{"�":-0.6931472},{"�":-0.6931472}]},"text":"h�ié"}],"created":0,"id":"cmpl-","model":"m","object":"text_completion",` +
+			`"usage":{"completion_tokens":0,"prompt_tokens":5,"prompt_tokens_details":{"cached_tokens":2},"total_tokens":5}}`},
 		{`{"model":"m","prompt":"x é","logprobs":2,"max_tokens":3,"echo":false}`, `{"choices":[{"finish_reason":"length","index":0,"logprobs":{"text_offset":[0,1,1],"token_logprobs":[-0.6931472,-0.6931472,-0.6931472],"tokens":[" ","�","�"],` +
 			`"top_logprobs":[{" ":-0.6931472,"!":-1.3862944},{"C":-0.6931472,"D":-1.3862944,"�":-0.6931472},{")":-0.6931472,"*":-1.3862944,"�":-0.6931472}]},"text":" é"}],"created":0,"id":"cmpl-","model":"m","object":"text_completion",` +
 			`"usage":{"completion_tokens":3,"prompt_tokens":5,"prompt_tokens_details":{"cached_tokens":2},"total_tokens":8}}`},
