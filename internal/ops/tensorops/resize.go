@@ -399,6 +399,8 @@ func (resizeCases) Cases() []op.Case {
 		{Name: "cubic of bytes", Attrs: attrs("cubic", "half_pixel"), In: []*tensor.Tensor{tensor.FromSlice([]uint8{0, 255, 3, 255, 200, 0}, 1, 1, 2, 3), nil, scales(1, 1, 2, 2)}},
 		{Name: "linear corners", Attrs: attrs("linear", "align_corners"), In: []*tensor.Tensor{x, nil, nil, tensor.FromSlice([]int64{2, 3, 9, 4})}},
 		{Name: "cubic", Attrs: attrs("cubic", "pytorch_half_pixel"), In: []*tensor.Tensor{x, nil, scales(1, 1, 2.5, 0.5)}},
+		{Name: "cubic to one", Attrs: attrs("cubic", "pytorch_half_pixel"), In: []*tensor.Tensor{tensor.FromSlice([]float32{1, 2, 3, 4, 5}), nil, scales(0.2)}, Out: []*tensor.Tensor{tensor.FromSlice([]float32{1})}},
+		{Name: "crop to one", Attrs: attrs("linear", "tf_crop_and_resize"), In: []*tensor.Tensor{tensor.FromSlice([]float32{1, 2, 3, 4, 5}), tensor.FromSlice([]float32{0, 1}), scales(0.2)}, Out: []*tensor.Tensor{tensor.FromSlice([]float32{3})}},
 		{Name: "linear, channels last", Attrs: attrs("linear", "half_pixel"), In: []*tensor.Tensor{sequence(1, 5, 7, 19), nil, scales(1, 0.7, 1.6, 1)}},
 		{Name: "linear of large planes", Attrs: attrs("linear", "half_pixel"), In: []*tensor.Tensor{sequence(3, 2, 33, 41), nil, scales(1, 1, 2.3, 1.9)}},
 		{Name: "linear, one axis smaller", Attrs: attrs("linear", "align_corners"), In: []*tensor.Tensor{sequence(2, 3, 33, 41), nil, scales(1, 1, 2.3, 0.7)}},

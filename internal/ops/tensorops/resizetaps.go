@@ -84,7 +84,8 @@ func excludeOutside(w []float64, first, n int) {
 	}
 }
 
-// source maps an output coordinate to the input.
+// source maps an output coordinate to the input. A single output is told by its whole
+// number: float32 has no 0.2 whose fivefold is 1.
 func (r *resizing) source(x float64, a axisSize) (float64, error) {
 	in, out := float64(a.in), a.scale*float64(a.in)
 	switch r.coord {
@@ -93,8 +94,8 @@ func (r *resizing) source(x float64, a axisSize) (float64, error) {
 	case "half_pixel":
 		return (x+0.5)/a.scale - 0.5, nil
 	case "pytorch_half_pixel":
-		if out == 1 {
-			return -0.5, nil
+		if a.out == 1 {
+			return 0, nil
 		}
 		return (x+0.5)/a.scale - 0.5, nil
 	case "half_pixel_symmetric":
@@ -108,7 +109,7 @@ func (r *resizing) source(x float64, a axisSize) (float64, error) {
 		}
 		return x * (in - 1) / (out - 1), nil
 	case "tf_crop_and_resize":
-		if out == 1 {
+		if a.out == 1 {
 			return (a.start + a.end) * (in - 1) / 2, nil
 		}
 		return a.start*(in-1) + x*(a.end-a.start)*(in-1)/(out-1), nil
