@@ -101,7 +101,7 @@ func (v level) acosh(x reg.VecVirtual) reg.VecVirtual {
 	d, root := v.sub(x, fconst(1)), v.reg()
 	VSQRTPS(v.fma(d, d, v.add(d, d)), root)
 	y := v.log1pOr(v.add(d, root), x)
-	return v.pick(v.cmp(ltOQ, x, fconst(1)), bitsConst(0x7fc00000), y)
+	return v.pick(v.cmp(ltOQ, x, fconst(1)), bitsConst(quietNaN), y)
 }
 
 // log1pOr is log(1+t) for t ≥ 0, or log(2·a) where a is large.
@@ -111,7 +111,7 @@ func (v level) log1pOr(t, a reg.VecVirtual) reg.VecVirtual {
 	u := v.add(t, one)
 	lost := v.div(v.sub(t, v.sub(u, one)), u)
 	y := v.add(v.logFinite(v.pick(large, a, u)), v.pick(large, fconst(0.6931471805599453), lost))
-	return v.pick(v.cmp(nltUQ, a, bitsConst(0x7f800000)), a, y) // +Inf and NaN
+	return v.pick(v.cmp(nltUQ, a, bitsConst(plusInf)), a, y) // +Inf and NaN
 }
 
 // atanh is log1p(2a/(1-a))/2.
@@ -121,7 +121,7 @@ func (v level) atanh(x reg.VecVirtual) reg.VecVirtual {
 	t := v.div(v.add(a, a), v.sub(one, a))
 	u := v.add(t, one)
 	y := v.add(v.logFinite(u), v.div(v.sub(t, v.sub(u, one)), u))
-	beyond := v.pick(v.cmp(eqOQ, a, fconst(1)), bitsConst(0x7f800000), v.load(bitsConst(0x7fc00000)))
+	beyond := v.pick(v.cmp(eqOQ, a, fconst(1)), bitsConst(plusInf), v.load(bitsConst(quietNaN)))
 	y = v.pick(v.cmp(ltOQ, a, fconst(1)), v.mul(y, fconst(0.5)), beyond)
 	return v.withSign(y, x)
 }

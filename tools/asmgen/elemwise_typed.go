@@ -24,7 +24,7 @@ func typedFamily() {
 		}
 		v.truths("notZero", neqUQ, func(x vec) (vec, Op) { return x, fconst(0) })
 		v.truths("isNaN", unord, func(x vec) (vec, Op) { return x, x })
-		v.truths("isInf", eqOQ, func(x vec) (vec, Op) { return v.abs(x), bitsConst(0x7f800000) })
+		v.truths("isInf", eqOQ, func(x vec) (vec, Op) { return v.abs(x), bitsConst(plusInf) })
 		for _, size := range []int{2, 4, 8} {
 			v.integerComparison("equal", size, 0)
 			v.integerComparison("greater", size, 6)

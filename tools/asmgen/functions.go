@@ -185,7 +185,7 @@ func (v level) halfExpm1(x reg.VecVirtual) reg.VecVirtual {
 // tanh is (e^t - 1)/(e^t + 1) for t = -2|x|, with x's sign.
 func (v level) tanh(x reg.VecVirtual) reg.VecVirtual {
 	y := v.halfExpm1(v.atLeast(v.or(v.add(x, x), bitsConst(signBit)), fconst(-40)))
-	return v.merge(v.div(y, v.add(y, fconst(1))), x, allBits)
+	return v.merge(v.div(y, v.add(y, fconst(1))), x, butSign)
 }
 
 func (v level) sigmoid(x reg.VecVirtual) reg.VecVirtual {
@@ -237,7 +237,7 @@ func (v level) quarters(a reg.VecVirtual, shift uint32) reg.VecVirtual {
 
 // logFinite is log(x) for a finite x > 0.
 func (v level) logFinite(x reg.VecVirtual) reg.VecVirtual {
-	tiny := v.cmp(ltOQ, x, bitsConst(0x00800000))
+	tiny := v.cmp(ltOQ, x, bitsConst(leastNormal))
 	x = v.pick(tiny, v.mul(x, fconst(1<<23)), x)
 	bias := v.pick(tiny, fconst(-23), v.load(fconst(0)))
 	// i = bits(x) - bits(√½) + bits(1): its exponent is that of x/√½.
@@ -258,9 +258,9 @@ func (v level) logFinite(x reg.VecVirtual) reg.VecVirtual {
 
 func (v level) log(x reg.VecVirtual) reg.VecVirtual {
 	y := v.logFinite(x)
-	y = v.pick(v.cmp(nltUQ, x, bitsConst(0x7f800000)), x, y) // +Inf and NaN
-	y = v.pick(v.cmp(eqOQ, x, fconst(0)), bitsConst(0xff800000), y)
-	return v.pick(v.cmp(ltOQ, x, fconst(0)), bitsConst(0x7fc00000), y)
+	y = v.pick(v.cmp(nltUQ, x, bitsConst(plusInf)), x, y) // +Inf and NaN
+	y = v.pick(v.cmp(eqOQ, x, fconst(0)), bitsConst(minusInf), y)
+	return v.pick(v.cmp(ltOQ, x, fconst(0)), bitsConst(quietNaN), y)
 }
 
 // softplus is max(x, 0) + log1p(e^-|x|).
@@ -340,7 +340,7 @@ func (v level) timesSigmoid(x, w, lo reg.VecVirtual) reg.VecVirtual {
 
 // finite limits infinities to the largest number, so that 0 times it is 0.
 func (v level) finite(x reg.VecVirtual) reg.VecVirtual {
-	return v.atLeast(v.atMost(x, bitsConst(0x7f7fffff)), bitsConst(0xff7fffff))
+	return v.atLeast(v.atMost(x, bitsConst(largest)), bitsConst(minusLargest))
 }
 
 // logitOfNormal has log₂(Φ(x)/(1-Φ(x))) = x·logitOfNormal(min(x², 25)), so near that x/(1 + 2^-that)
@@ -430,7 +430,7 @@ func (v level) geluTanh(x reg.VecVirtual) reg.VecVirtual {
 func (v level) mish(x reg.VecVirtual) reg.VecVirtual {
 	e := v.expInRange(v.atLeast(v.atMost(x, fconst(20)), fconst(-105)))
 	n := v.fma(e, e, v.add(e, e))
-	return v.mul(v.atLeast(x, bitsConst(0xff7fffff)), v.div(n, v.add(n, fconst(2))))
+	return v.mul(v.atLeast(x, bitsConst(minusLargest)), v.div(n, v.add(n, fconst(2))))
 }
 
 // elu is x > 0 ? b·x : a·expm1(c·x).
@@ -438,6 +438,15 @@ func (v level) elu(x, a, b, c reg.VecVirtual) reg.VecVirtual {
 	right := v.mul(x, b)
 	left := v.mul(v.expm1(v.mul(x, c)), a)
 	return v.pick(v.cmp(gtOQ, x, fconst(0)), right, left)
+}
+
+// leakyRelu is x·alpha where x is below 0, else x.
+func (v level) leakyRelu(x, alpha reg.VecVirtual) reg.VecVirtual {
+	return v.pick(v.cmp(ltOQ, x, fconst(0)), v.mul(x, alpha), x)
+}
+
+func (v level) hardSwish(x reg.VecVirtual) reg.VecVirtual {
+	return v.mul(x, v.unit(v.add(v.mul(x, fconst(1.0/6)), fconst(0.5))))
 }
 
 // unit limits x to [0, 1].

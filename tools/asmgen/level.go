@@ -183,9 +183,16 @@ func (v level) poly(x reg.VecVirtual, c ...float64) reg.VecVirtual {
 	return r
 }
 
-var (
-	signBit = uint32(1 << 31)
-	allBits = uint32(0x7fffffff)
+// Bits of float32.
+const (
+	signBit      = 1 << 31
+	butSign      = signBit - 1
+	plusInf      = 0x7f800000
+	minusInf     = signBit | plusInf
+	largest      = plusInf - 1
+	minusLargest = minusInf - 1
+	quietNaN     = 0x7fc00000
+	leastNormal  = 0x00800000
 )
 
 func (v level) and(a reg.VecVirtual, b Op) reg.VecVirtual {
@@ -205,7 +212,7 @@ func (v level) addInt(a reg.VecVirtual, b Op) reg.VecVirtual {
 	return v.either(b, a, v.reg(), VPADDD, VPADDD_BCST)
 }
 
-func (v level) abs(a reg.VecVirtual) reg.VecVirtual { return v.and(a, bitsConst(allBits)) }
+func (v level) abs(a reg.VecVirtual) reg.VecVirtual { return v.and(a, bitsConst(butSign)) }
 func (v level) neg(a reg.VecVirtual) reg.VecVirtual { return v.xor(a, bitsConst(signBit)) }
 
 // withSign gives a, which is positive or NaN, the sign of x.

@@ -87,16 +87,9 @@ func (p *pooledPlanes) four(label string, first reg.GPVirtual) {
 		out := p.tail(first)
 		t, in = &out, p.inputs(first)
 	}
-	sums := make([]reg.VecVirtual, 4)
-	for i := range sums {
-		if p.average {
-			sums[i] = p.zero()
-		} else {
-			sums[i] = p.load(bitsConst(0xff800000))
-		}
-	}
+	sums := p.begin(4)
 	if p.wide && !p.average {
-		p.lowest = p.load(bitsConst(0xff800000))
+		p.lowest = p.load(bitsConst(minusInf))
 	}
 	tap, count, at, limits := GP64(), GP64(), GP64(), GP64()
 	MOVQ(p.arg(planesTaps), tap)
@@ -165,7 +158,7 @@ func (p *pooledPlanes) insideOf(limits Mem) insideTaps {
 		i.fill = p.lowest
 	case !p.average:
 		i.fill = p.reg()
-		VANDNPS(bitsConst(0xff800000), i.mask, i.fill)
+		VANDNPS(bitsConst(minusInf), i.mask, i.fill)
 	}
 	return i
 }

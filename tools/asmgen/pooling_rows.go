@@ -72,14 +72,7 @@ func (p *pooledRow) block(label string, vectors int, first reg.GPVirtual) {
 	if first != nil {
 		out, in = p.tail(first), p.inputs(first)
 	}
-	sums := make([]reg.VecVirtual, vectors)
-	for i := range sums {
-		if p.average {
-			sums[i] = p.zero()
-		} else {
-			sums[i] = p.load(bitsConst(0xff800000))
-		}
-	}
+	sums := p.begin(vectors)
 	i, at := GP64(), GP64()
 	XORQ(i, i)
 	Label(label)
@@ -119,6 +112,19 @@ func (p *pooledRow) block(label string, vectors int, first reg.GPVirtual) {
 		}
 		p.put(sum, p.dst, 4*j*p.width(), t)
 	}
+}
+
+// begin gives sums, or maxima, of nothing.
+func (p *pooledRow) begin(n int) []reg.VecVirtual {
+	sums := make([]reg.VecVirtual, n)
+	for i := range sums {
+		if p.average {
+			sums[i] = p.zero()
+		} else {
+			sums[i] = p.load(bitsConst(minusInf))
+		}
+	}
+	return sums
 }
 
 // inputs are the masks of what n outputs read, a register's worth or less for each of the stride.

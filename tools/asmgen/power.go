@@ -81,7 +81,7 @@ func (v level) remainder(name string, floor bool) {
 			r = v.pick(v.cmp(eqOQ, r, fconst(0)), r, v.add(r, other))
 		}
 		bad := v.cmp(nltUQ, v.abs(q), fconst(1<<22))
-		endless := v.cmp(nltUQ, v.abs(y), bitsConst(0x7f800000))
+		endless := v.cmp(nltUQ, v.abs(y), bitsConst(plusInf))
 		m := GP32()
 		if v.wide {
 			KORW(endless.k, bad.k, bad.k)
@@ -104,13 +104,13 @@ func (v level) remainder(name string, floor bool) {
 // powerOf gives the result and where there is none.
 func (v level) powerOf(x, y reg.VecVirtual) (result, bad reg.VecVirtual) {
 	magnitude, sign, whole, t := v.narrowReg(), v.narrowReg(), v.narrowReg(), v.narrowReg()
-	VANDPS(bitsConst(allBits), x, magnitude)
+	VANDPS(bitsConst(butSign), x, magnitude)
 	// bad where |x| is no positive normal number, or |y| too large
 	bad = v.narrowReg()
-	VCMPPS(Imm(1), bitsConst(0x00800000), magnitude, bad) // less
-	VCMPPS(Imm(5), bitsConst(0x7f800000), magnitude, t)   // not less: infinite or NaN
+	VCMPPS(Imm(1), bitsConst(leastNormal), magnitude, bad) // less
+	VCMPPS(Imm(5), bitsConst(plusInf), magnitude, t)       // not less: infinite or NaN
 	VORPS(t, bad, bad)
-	VANDPS(bitsConst(allBits), y, t)
+	VANDPS(bitsConst(butSign), y, t)
 	VCMPPS(Imm(5), fconst(1<<30), t, t)
 	VORPS(t, bad, bad)
 	// the sign of an odd power; bad where y is not whole and x is below 0

@@ -25,8 +25,8 @@ var foldings = []folding{
 	{"sum", 0, 0, func(_ level, x vec) vec { return x }, joinSum, false},
 	{"abs", 0, 0, level.abs, joinSum, false},
 	{"square", 0, 0, func(v level, x vec) vec { return v.mul(x, x) }, joinSum, false},
-	{"max", 0, 0xff800000, func(_ level, x vec) vec { return x }, joinMore, true},
-	{"min", 0, 0x7f800000, func(_ level, x vec) vec { return x }, joinLess, true},
+	{"max", 0, minusInf, func(_ level, x vec) vec { return x }, joinMore, true},
+	{"min", 0, plusInf, func(_ level, x vec) vec { return x }, joinLess, true},
 	{"prod", 1, 0, func(_ level, x vec) vec { return x }, joinMul, false},
 }
 
@@ -92,12 +92,12 @@ func (a *anyNaN) spoil(result vec) {
 	if a.off {
 		return
 	}
-	a.ifSeen(func() { VMOVSS(bitsConst(0x7fc00000), result.AsX()) })
+	a.ifSeen(func() { VMOVSS(bitsConst(quietNaN), result.AsX()) })
 }
 
 // spoilAll makes all elements NaN if one was seen.
 func (a *anyNaN) spoilAll(x vec) {
-	a.ifSeen(func() { VBROADCASTSS(bitsConst(0x7fc00000), x) })
+	a.ifSeen(func() { VBROADCASTSS(bitsConst(quietNaN), x) })
 }
 
 // ifSeen writes what is done where a NaN was seen.

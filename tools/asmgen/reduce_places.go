@@ -17,7 +17,7 @@ func placesOfExtrema() {
 		name string
 		join func(b, a, r Op)
 		fill uint32
-	}{{"most", joinMore, 0xff800000}, {"least", joinLess, 0x7f800000}} {
+	}{{"most", joinMore, minusInf}, {"least", joinLess, plusInf}} {
 		for registers := 1; registers <= mostPlaces; registers++ {
 			placesOf(fmt.Sprintf("%sPlaces%d", f.name, registers), registers, f.join, bitsConst(f.fill))
 		}

@@ -40,7 +40,7 @@ func (v level) softmaxRow() {
 	TEXT("softmaxRow"+v.suffix(), NOSPLIT, "func(dst, src []float32) float32")
 	Pragma("noescape")
 	p, n := base("src"), length("src")
-	least := bitsConst(0xff800000)
+	least := bitsConst(minusInf)
 	acc := v.accumulators(least)
 	v.part = "max"
 	v.lanesLoop(n, []reg.GPVirtual{p}, func(i, disp int, t *tail) {
