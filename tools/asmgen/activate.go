@@ -9,68 +9,30 @@ import (
 	"github.com/mmcloughlin/avo/reg"
 )
 
-// activations of a finished piece of output, by the name of their kernel.
-var activations = []string{"LeakyRelu", "HardSwish", "Sigmoid", "Silu"}
+// activations of a finished piece of output.
+var activations = []struct {
+	name string
+	body func(l vectorLevel, x, alpha vec) vec
+}{
+	{"LeakyRelu", func(l vectorLevel, x, alpha vec) vec { return l.leakyRelu(x, alpha) }},
+	{"HardSwish", func(l vectorLevel, x, _ vec) vec { return l.hardSwish(x) }},
+	{"Sigmoid", func(l vectorLevel, x, _ vec) vec { return l.quickSigmoid(x) }},
+	{"Silu", func(l vectorLevel, x, _ vec) vec { return l.mul(l.quickSigmoid(x), x) }},
+}
 
 // activate writes y = f(x) in place over n floats, a multiple of the vector.
-func (l vectorLevel) activate(name string) {
+func (l vectorLevel) activate(name string, f func(l vectorLevel, x, alpha vec) vec) {
 	TEXT(fmt.Sprintf("activate%s%s", name, l.suffix()), NOSPLIT, "func(x *byte, n int, alpha float32)")
 	Doc("applies " + name + " to n floats, a multiple of the vector's, in place.")
 	Pragma("noescape")
 	p, n := arg("x"), arg("n")
 	alpha := l.param("alpha")
-	zero := l.zero()
 	Label("loop")
-	x := l.reg()
-	VMOVUPS(Mem{Base: p}, x)
-	var y reg.VecVirtual
-	switch name {
-	case "LeakyRelu":
-		y = l.leakyRelu(x, zero, alpha)
-	case "HardSwish":
-		y = l.hardSwish(x, zero)
-	case "Sigmoid":
-		y = l.quickSigmoid(x)
-	case "Silu":
-		y = l.quickSigmoid(x)
-		VMULPS(x, y, y)
-	}
-	VMOVUPS(y, Mem{Base: p})
-	ADDQ(U32(uint64(l.bytes())), p)
-	SUBQ(U32(uint64(l.bytes()/4)), n)
+	l.store(f(l, l.load(Mem{Base: p}), alpha), Mem{Base: p})
+	ADDQ(step(l.bytes()), p)
+	SUBQ(step(l.width()), n)
 	JG(LabelRef("loop"))
-	VZEROUPPER()
-	RET()
-}
-
-// leakyRelu is x where x isn't below 0, x·alpha elsewhere.
-func (l vectorLevel) leakyRelu(x, zero, alpha reg.VecVirtual) reg.VecVirtual {
-	const lessThan = 1
-	y := l.reg()
-	VMULPS(alpha, x, y)
-	if l.wide {
-		k := K()
-		VCMPPS(Imm(lessThan), zero, x, k)
-		VBLENDMPS(y, x, k, y)
-		return y
-	}
-	m := l.reg()
-	VCMPPS(Imm(lessThan), zero, x, m)
-	VBLENDVPS(m, y, x, y)
-	return y
-}
-
-// hardSwish is x · clip(x/6 + 1/2, 0, 1). The second of the operands of VMAXPS
-// and VMINPS lets NaN through.
-func (l vectorLevel) hardSwish(x, zero reg.VecVirtual) reg.VecVirtual {
-	y, t := l.reg(), l.reg()
-	VMULPS(constant(1.0/6), x, y)
-	VADDPS(constant(0.5), y, y)
-	VMAXPS(y, zero, y)
-	VMOVUPS(constant(1), t)
-	VMINPS(y, t, y)
-	VMULPS(x, y, y)
-	return y
+	end()
 }
 
 // quickSigmoid is 1/(1+exp(-x)), within 4 units in the last place where it is normal; sigmoid,

@@ -22,8 +22,8 @@ func convFamily() {
 		for mr := 1; mr <= l.tileWidths[1]; mr++ {
 			l.reduce(depthwise, mr)
 		}
-		for _, name := range activations {
-			l.activate(name)
+		for _, f := range activations {
+			l.activate(f.name, f.body)
 		}
 		l.transpose()
 		l.winograd()

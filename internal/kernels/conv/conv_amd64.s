@@ -5776,14 +5776,24 @@ TEXT ·activateLeakyRelu512(SB), NOSPLIT, $0-20
 	MOVQ         x+0(FP), AX
 	MOVQ         n+8(FP), CX
 	VBROADCASTSS alpha+16(FP), Z0
-	VPXORD Z1, Z1, Z1
 
 loop:
-	VMOVUPS (AX), Z2; VMULPS Z0, Z2, Z3; VCMPPS $0x01, Z1, Z2, K1; VBLENDMPS Z3, Z2, K1, Z3; VMOVUPS Z3, (AX)
+	VMOVUPS (AX), Z1; VCMPPS.BCST $0x11, word00000000<>+0(SB), Z1, K1; VMULPS Z0, Z1, Z2; VBLENDMPS Z2, Z1, K1, Z3
+	VMOVUPS Z3, (AX)
 	ADDQ $0x00000040, AX; SUBQ $0x00000010, CX
-	JG        loop
+	JG          loop
 	VZEROUPPER
 	RET
+
+DATA word00000000<>+0(SB)/4, $0x00000000
+DATA word00000000<>+4(SB)/4, $0x00000000
+DATA word00000000<>+8(SB)/4, $0x00000000
+DATA word00000000<>+12(SB)/4, $0x00000000
+DATA word00000000<>+16(SB)/4, $0x00000000
+DATA word00000000<>+20(SB)/4, $0x00000000
+DATA word00000000<>+24(SB)/4, $0x00000000
+DATA word00000000<>+28(SB)/4, $0x00000000
+GLOBL word00000000<>(SB), RODATA|NOPTR, $32
 
 // func activateHardSwish512(x *byte, n int, alpha float32)
 // Requires: AVX, AVX512F
@@ -5791,69 +5801,45 @@ TEXT ·activateHardSwish512(SB), NOSPLIT, $0-20
 	MOVQ         x+0(FP), AX
 	MOVQ         n+8(FP), CX
 	VBROADCASTSS alpha+16(FP), Z0
-	VPXORD Z1, Z1, Z1
 
 loop:
-	VMOVUPS (AX), Z0; VMULPS vector_3e2aaaab<>+0(SB), Z0, Z2; VADDPS vector_3f000000<>+0(SB), Z2, Z2; VMAXPS Z2, Z1, Z2
-	VMOVUPS vector_3f800000<>+0(SB), Z3; VMINPS Z2, Z3, Z2; VMULPS Z0, Z2, Z2; VMOVUPS Z2, (AX)
+	VMOVUPS (AX), Z0; VMULPS.BCST word3e2aaaab<>+0(SB), Z0, Z1; VADDPS.BCST word3f000000<>+0(SB), Z1, Z1
+	VBROADCASTSS word00000000<>+0(SB), Z2; VMAXPS Z1, Z2, Z1; VBROADCASTSS word3f800000<>+0(SB), Z2; VMINPS Z1, Z2, Z1
+	VMULPS Z1, Z0, Z0; VMOVUPS Z0, (AX)
 	ADDQ $0x00000040, AX; SUBQ $0x00000010, CX
-	JG      loop
+	JG           loop
 	VZEROUPPER
 	RET
 
-DATA vector_3e2aaaab<>+0(SB)/4, $0x3e2aaaab
-DATA vector_3e2aaaab<>+4(SB)/4, $0x3e2aaaab
-DATA vector_3e2aaaab<>+8(SB)/4, $0x3e2aaaab
-DATA vector_3e2aaaab<>+12(SB)/4, $0x3e2aaaab
-DATA vector_3e2aaaab<>+16(SB)/4, $0x3e2aaaab
-DATA vector_3e2aaaab<>+20(SB)/4, $0x3e2aaaab
-DATA vector_3e2aaaab<>+24(SB)/4, $0x3e2aaaab
-DATA vector_3e2aaaab<>+28(SB)/4, $0x3e2aaaab
-DATA vector_3e2aaaab<>+32(SB)/4, $0x3e2aaaab
-DATA vector_3e2aaaab<>+36(SB)/4, $0x3e2aaaab
-DATA vector_3e2aaaab<>+40(SB)/4, $0x3e2aaaab
-DATA vector_3e2aaaab<>+44(SB)/4, $0x3e2aaaab
-DATA vector_3e2aaaab<>+48(SB)/4, $0x3e2aaaab
-DATA vector_3e2aaaab<>+52(SB)/4, $0x3e2aaaab
-DATA vector_3e2aaaab<>+56(SB)/4, $0x3e2aaaab
-DATA vector_3e2aaaab<>+60(SB)/4, $0x3e2aaaab
-GLOBL vector_3e2aaaab<>(SB), RODATA|NOPTR, $64
+DATA word3e2aaaab<>+0(SB)/4, $0x3e2aaaab
+DATA word3e2aaaab<>+4(SB)/4, $0x3e2aaaab
+DATA word3e2aaaab<>+8(SB)/4, $0x3e2aaaab
+DATA word3e2aaaab<>+12(SB)/4, $0x3e2aaaab
+DATA word3e2aaaab<>+16(SB)/4, $0x3e2aaaab
+DATA word3e2aaaab<>+20(SB)/4, $0x3e2aaaab
+DATA word3e2aaaab<>+24(SB)/4, $0x3e2aaaab
+DATA word3e2aaaab<>+28(SB)/4, $0x3e2aaaab
+GLOBL word3e2aaaab<>(SB), RODATA|NOPTR, $32
 
-DATA vector_3f000000<>+0(SB)/4, $0x3f000000
-DATA vector_3f000000<>+4(SB)/4, $0x3f000000
-DATA vector_3f000000<>+8(SB)/4, $0x3f000000
-DATA vector_3f000000<>+12(SB)/4, $0x3f000000
-DATA vector_3f000000<>+16(SB)/4, $0x3f000000
-DATA vector_3f000000<>+20(SB)/4, $0x3f000000
-DATA vector_3f000000<>+24(SB)/4, $0x3f000000
-DATA vector_3f000000<>+28(SB)/4, $0x3f000000
-DATA vector_3f000000<>+32(SB)/4, $0x3f000000
-DATA vector_3f000000<>+36(SB)/4, $0x3f000000
-DATA vector_3f000000<>+40(SB)/4, $0x3f000000
-DATA vector_3f000000<>+44(SB)/4, $0x3f000000
-DATA vector_3f000000<>+48(SB)/4, $0x3f000000
-DATA vector_3f000000<>+52(SB)/4, $0x3f000000
-DATA vector_3f000000<>+56(SB)/4, $0x3f000000
-DATA vector_3f000000<>+60(SB)/4, $0x3f000000
-GLOBL vector_3f000000<>(SB), RODATA|NOPTR, $64
+DATA word3f000000<>+0(SB)/4, $0x3f000000
+DATA word3f000000<>+4(SB)/4, $0x3f000000
+DATA word3f000000<>+8(SB)/4, $0x3f000000
+DATA word3f000000<>+12(SB)/4, $0x3f000000
+DATA word3f000000<>+16(SB)/4, $0x3f000000
+DATA word3f000000<>+20(SB)/4, $0x3f000000
+DATA word3f000000<>+24(SB)/4, $0x3f000000
+DATA word3f000000<>+28(SB)/4, $0x3f000000
+GLOBL word3f000000<>(SB), RODATA|NOPTR, $32
 
-DATA vector_3f800000<>+0(SB)/4, $0x3f800000
-DATA vector_3f800000<>+4(SB)/4, $0x3f800000
-DATA vector_3f800000<>+8(SB)/4, $0x3f800000
-DATA vector_3f800000<>+12(SB)/4, $0x3f800000
-DATA vector_3f800000<>+16(SB)/4, $0x3f800000
-DATA vector_3f800000<>+20(SB)/4, $0x3f800000
-DATA vector_3f800000<>+24(SB)/4, $0x3f800000
-DATA vector_3f800000<>+28(SB)/4, $0x3f800000
-DATA vector_3f800000<>+32(SB)/4, $0x3f800000
-DATA vector_3f800000<>+36(SB)/4, $0x3f800000
-DATA vector_3f800000<>+40(SB)/4, $0x3f800000
-DATA vector_3f800000<>+44(SB)/4, $0x3f800000
-DATA vector_3f800000<>+48(SB)/4, $0x3f800000
-DATA vector_3f800000<>+52(SB)/4, $0x3f800000
-DATA vector_3f800000<>+56(SB)/4, $0x3f800000
-DATA vector_3f800000<>+60(SB)/4, $0x3f800000
-GLOBL vector_3f800000<>(SB), RODATA|NOPTR, $64
+DATA word3f800000<>+0(SB)/4, $0x3f800000
+DATA word3f800000<>+4(SB)/4, $0x3f800000
+DATA word3f800000<>+8(SB)/4, $0x3f800000
+DATA word3f800000<>+12(SB)/4, $0x3f800000
+DATA word3f800000<>+16(SB)/4, $0x3f800000
+DATA word3f800000<>+20(SB)/4, $0x3f800000
+DATA word3f800000<>+24(SB)/4, $0x3f800000
+DATA word3f800000<>+28(SB)/4, $0x3f800000
+GLOBL word3f800000<>(SB), RODATA|NOPTR, $32
 
 // func activateSigmoid512(x *byte, n int, alpha float32)
 // Requires: AVX, AVX512F
@@ -5861,7 +5847,6 @@ TEXT ·activateSigmoid512(SB), NOSPLIT, $0-20
 	MOVQ         x+0(FP), AX
 	MOVQ         n+8(FP), CX
 	VBROADCASTSS alpha+16(FP), Z0
-	VPXORD Z1, Z1, Z1
 
 loop:
 	VMOVUPS (AX), Z0; VMOVUPS vector_c2b1999a<>+0(SB), Z1; VMAXPS Z0, Z1, Z0
@@ -6059,6 +6044,42 @@ DATA vector_3e2aaaaa<>+56(SB)/4, $0x3e2aaaaa
 DATA vector_3e2aaaaa<>+60(SB)/4, $0x3e2aaaaa
 GLOBL vector_3e2aaaaa<>(SB), RODATA|NOPTR, $64
 
+DATA vector_3f000000<>+0(SB)/4, $0x3f000000
+DATA vector_3f000000<>+4(SB)/4, $0x3f000000
+DATA vector_3f000000<>+8(SB)/4, $0x3f000000
+DATA vector_3f000000<>+12(SB)/4, $0x3f000000
+DATA vector_3f000000<>+16(SB)/4, $0x3f000000
+DATA vector_3f000000<>+20(SB)/4, $0x3f000000
+DATA vector_3f000000<>+24(SB)/4, $0x3f000000
+DATA vector_3f000000<>+28(SB)/4, $0x3f000000
+DATA vector_3f000000<>+32(SB)/4, $0x3f000000
+DATA vector_3f000000<>+36(SB)/4, $0x3f000000
+DATA vector_3f000000<>+40(SB)/4, $0x3f000000
+DATA vector_3f000000<>+44(SB)/4, $0x3f000000
+DATA vector_3f000000<>+48(SB)/4, $0x3f000000
+DATA vector_3f000000<>+52(SB)/4, $0x3f000000
+DATA vector_3f000000<>+56(SB)/4, $0x3f000000
+DATA vector_3f000000<>+60(SB)/4, $0x3f000000
+GLOBL vector_3f000000<>(SB), RODATA|NOPTR, $64
+
+DATA vector_3f800000<>+0(SB)/4, $0x3f800000
+DATA vector_3f800000<>+4(SB)/4, $0x3f800000
+DATA vector_3f800000<>+8(SB)/4, $0x3f800000
+DATA vector_3f800000<>+12(SB)/4, $0x3f800000
+DATA vector_3f800000<>+16(SB)/4, $0x3f800000
+DATA vector_3f800000<>+20(SB)/4, $0x3f800000
+DATA vector_3f800000<>+24(SB)/4, $0x3f800000
+DATA vector_3f800000<>+28(SB)/4, $0x3f800000
+DATA vector_3f800000<>+32(SB)/4, $0x3f800000
+DATA vector_3f800000<>+36(SB)/4, $0x3f800000
+DATA vector_3f800000<>+40(SB)/4, $0x3f800000
+DATA vector_3f800000<>+44(SB)/4, $0x3f800000
+DATA vector_3f800000<>+48(SB)/4, $0x3f800000
+DATA vector_3f800000<>+52(SB)/4, $0x3f800000
+DATA vector_3f800000<>+56(SB)/4, $0x3f800000
+DATA vector_3f800000<>+60(SB)/4, $0x3f800000
+GLOBL vector_3f800000<>(SB), RODATA|NOPTR, $64
+
 DATA vector_7f800000<>+0(SB)/4, $0x7f800000
 DATA vector_7f800000<>+4(SB)/4, $0x7f800000
 DATA vector_7f800000<>+8(SB)/4, $0x7f800000
@@ -6101,7 +6122,6 @@ TEXT ·activateSilu512(SB), NOSPLIT, $0-20
 	MOVQ         x+0(FP), AX
 	MOVQ         n+8(FP), CX
 	VBROADCASTSS alpha+16(FP), Z0
-	VPXORD Z1, Z1, Z1
 
 loop:
 	VMOVUPS (AX), Z0; VMOVUPS vector_c2b1999a<>+0(SB), Z3; VMAXPS Z0, Z3, Z1
@@ -6113,8 +6133,8 @@ loop:
 	VFNMADD213PS vector_3f800000<>+0(SB), Z1, Z3; VFNMADD213PS vector_3f800000<>+0(SB), Z1, Z3
 	VMOVUPS vector_3f800000<>+0(SB), Z1; VSCALEFPS Z2, Z3, Z3; VADDPS Z1, Z3, Z3
 	VCMPPS $0x04, vector_7f800000<>+0(SB), Z3, K1; VRCP14PS Z3, Z1
-	VMOVUPS vector_40000000<>+0(SB), Z2; VFNMADD231PS Z1, Z3, Z2; VMULPS.Z Z2, Z1, K1, Z1; VMULPS Z0, Z1, Z1
-	VMOVUPS Z1, (AX)
+	VMOVUPS vector_40000000<>+0(SB), Z2; VFNMADD231PS Z1, Z3, Z2; VMULPS.Z Z2, Z1, K1, Z1; VMULPS Z0, Z1, Z0
+	VMOVUPS Z0, (AX)
 	ADDQ $0x00000040, AX; SUBQ $0x00000010, CX
 	JG           loop
 	VZEROUPPER
@@ -13284,10 +13304,10 @@ TEXT ·activateLeakyRelu256(SB), NOSPLIT, $0-20
 	MOVQ         x+0(FP), AX
 	MOVQ         n+8(FP), CX
 	VBROADCASTSS alpha+16(FP), Y0
-	VXORPS Y1, Y1, Y1
 
 loop:
-	VMOVUPS (AX), Y2; VMULPS Y0, Y2, Y3; VCMPPS $0x01, Y1, Y2, Y4; VBLENDVPS Y4, Y3, Y2, Y3; VMOVUPS Y3, (AX)
+	VMOVUPS (AX), Y1; VCMPPS $0x11, word00000000<>+0(SB), Y1, Y2; VMULPS Y0, Y1, Y3; VBLENDVPS Y2, Y3, Y1, Y1
+	VMOVUPS Y1, (AX)
 	ADDQ $0x00000020, AX; SUBQ $0x00000008, CX
 	JG        loop
 	VZEROUPPER
@@ -13299,11 +13319,11 @@ TEXT ·activateHardSwish256(SB), NOSPLIT, $0-20
 	MOVQ         x+0(FP), AX
 	MOVQ         n+8(FP), CX
 	VBROADCASTSS alpha+16(FP), Y0
-	VXORPS Y0, Y0, Y0
 
 loop:
-	VMOVUPS (AX), Y1; VMULPS vector_3e2aaaab<>+0(SB), Y1, Y2; VADDPS vector_3f000000<>+0(SB), Y2, Y2; VMAXPS Y2, Y0, Y2
-	VMOVUPS vector_3f800000<>+0(SB), Y3; VMINPS Y2, Y3, Y2; VMULPS Y1, Y2, Y2; VMOVUPS Y2, (AX)
+	VMOVUPS (AX), Y0; VMULPS word3e2aaaab<>+0(SB), Y0, Y1; VADDPS word3f000000<>+0(SB), Y1, Y1
+	VMOVUPS word00000000<>+0(SB), Y2; VMAXPS Y1, Y2, Y1; VMOVUPS word3f800000<>+0(SB), Y2; VMINPS Y1, Y2, Y1
+	VMULPS Y1, Y0, Y0; VMOVUPS Y0, (AX)
 	ADDQ $0x00000020, AX; SUBQ $0x00000008, CX
 	JG      loop
 	VZEROUPPER
@@ -13315,7 +13335,6 @@ TEXT ·activateSigmoid256(SB), NOSPLIT, $0-20
 	MOVQ         x+0(FP), AX
 	MOVQ         n+8(FP), CX
 	VBROADCASTSS alpha+16(FP), Y0
-	VXORPS Y0, Y0, Y0
 
 loop:
 	VMOVUPS (AX), Y0; VMOVUPS vector_c2b1999a<>+0(SB), Y1; VMAXPS Y0, Y1, Y0
@@ -13356,7 +13375,6 @@ TEXT ·activateSilu256(SB), NOSPLIT, $0-20
 	MOVQ         x+0(FP), AX
 	MOVQ         n+8(FP), CX
 	VBROADCASTSS alpha+16(FP), Y0
-	VXORPS Y0, Y0, Y0
 
 loop:
 	VMOVUPS (AX), Y0; VMOVUPS vector_c2b1999a<>+0(SB), Y3; VMAXPS Y0, Y3, Y1
@@ -13367,7 +13385,7 @@ loop:
 	VFNMADD213PS vector_3e2aaaaa<>+0(SB), Y1, Y3; VFNMADD213PS vector_3f000000<>+0(SB), Y1, Y3
 	VFNMADD213PS vector_3f800000<>+0(SB), Y1, Y3; VFNMADD213PS vector_3f800000<>+0(SB), Y1, Y3
 	VMOVUPS vector_3f800000<>+0(SB), Y1; VCVTPS2DQ Y2, Y2; VPADDD vector_0000007f<>+0(SB), Y2, Y2; VPSLLD $0x17, Y2, Y2
-	VMULPS Y2, Y3, Y3; VADDPS Y1, Y3, Y3; VDIVPS Y3, Y1, Y3; VMULPS Y0, Y3, Y3; VMOVUPS Y3, (AX)
+	VMULPS Y2, Y3, Y3; VADDPS Y1, Y3, Y3; VDIVPS Y3, Y1, Y3; VMULPS Y0, Y3, Y0; VMOVUPS Y0, (AX)
 	ADDQ $0x00000020, AX; SUBQ $0x00000008, CX
 	JG           loop
 	VZEROUPPER
