@@ -12,14 +12,22 @@ import (
 func (v level) exps() {
 	TEXT("exps"+v.suffix(), NOSPLIT, "func(scores *float32, stride, rows, n int, before, tops, sums *float32)")
 	Pragma("noescape")
-	copied := func(from reg.GPVirtual) reg.GPVirtual {
-		r := GP64()
-		MOVQ(from, r)
-		return r
-	}
+	v.relativeRows(nil, func(row reg.GPVirtual, top vec, acc []vec) {
+		src := copied(row)
+		v.lanesLoop(arg("n"), []reg.GPVirtual{src}, func(i, disp int, t *tail) {
+			e := v.expNotPositive(v.sub(v.get(src, disp, t), top))
+			v.put(e, src, disp, t)
+			joinSum(v.only(e, t), acc[i], acc[i])
+		})
+	})
+}
+
+// relativeRows goes through rows of scores, which weigh turns into weights relative to their greatest; it adds these to lanes. A
+// scale of the scores may be nil.
+func (v level) relativeRows(scale vec, weigh func(row reg.GPVirtual, top vec, acc []vec)) {
 	row, count, at := arg("scores"), arg("rows"), GP64()
 	XORQ(at, at)
-	least := bitsConst(0xff800000)
+	least := bitsConst(minusInf)
 
 	Label("row")
 	acc, nan := v.accumulators(least), v.noNaN(true)
@@ -38,6 +46,9 @@ func (v level) exps() {
 	})
 	top := v.reg()
 	VBROADCASTSS(v.tree(acc, joinMore).AsX(), top)
+	if scale != nil {
+		VMULPS(scale, top, top)
+	}
 	old := v.broadcast(Mem{Base: arg("before"), Index: at, Scale: 4})
 	nan.see(old)
 	joinMore(old, top, top)
@@ -46,17 +57,17 @@ func (v level) exps() {
 	top = v.pick(v.cmp(eqOQ, top, v.load(least)), v.load(fconst(0)), top)
 
 	acc = v.accumulators(fconst(0))
-	src = copied(row)
-	v.part = "exp"
-	v.lanesLoop(arg("n"), []reg.GPVirtual{src}, func(i, disp int, t *tail) {
-		e := v.expNotPositive(v.sub(v.get(src, disp, t), top))
-		v.put(e, src, disp, t)
-		joinSum(v.only(e, t), acc[i], acc[i])
-	})
+	weigh(row, top, acc)
 	VMOVSS(v.tree(acc, joinSum).AsX(), Mem{Base: arg("sums"), Index: at, Scale: 4})
 	ADDQ(arg("stride"), row)
 	INCQ(at)
 	CMPQ(at, count)
 	JNE(LabelRef("row"))
 	end()
+}
+
+func copied(from reg.GPVirtual) reg.GPVirtual {
+	r := GP64()
+	MOVQ(from, r)
+	return r
 }
