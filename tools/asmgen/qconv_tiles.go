@@ -58,17 +58,13 @@ type stripLast struct{ rowTile, panel, column, channels Mem }
 
 // qconvStripes writes the kernels of up to 16 rows and of up to 32.
 func qconvStripes() {
-	order := GLOBL("strip_order", RODATA|NOPTR) // words of the two pixels that packing has mixed
-	for i := range 16 {
-		DATA(4*i, U32(uint32(i%4*4+i/4)))
-	}
 	for _, tall := range []bool{false, true} {
-		qconvStripOf("u8", tall, order, TDPBUSD)
-		qconvStripOf("s8", tall, order, TDPBSSD)
+		qconvStripOf("u8", tall, TDPBUSD)
+		qconvStripOf("s8", tall, TDPBSSD)
 	}
 }
 
-func qconvStripOf(name string, tall bool, order Mem, multiply func(b, a, c Tmm)) {
+func qconvStripOf(name string, tall bool, multiply func(b, a, c Tmm)) {
 	rows := 16
 	if tall {
 		rows = 32
@@ -79,7 +75,7 @@ func qconvStripOf(name string, tall bool, order Mem, multiply func(b, a, c Tmm))
 	k := &qconvStrip{qconvKernel: &qconvKernel{qconvMode: qconvVNNI}, integerTiles: integerTiles{tall: tall, multiply: multiply,
 		config: qsConfig, lda: qsLDA, far: qsFar, offsets: qsOffsets, steps: qsSteps, next: qsNext, nextRuns: qsNextRuns, sums: qsSums}}
 	k.integerTiles.begin("s")
-	k.constants(order)
+	k.constants()
 	k.loop()
 	VZEROUPPER()
 	RET()
@@ -125,7 +121,7 @@ func (k *qconvStrip) loop() {
 }
 
 // constants are the same for all blocks.
-func (k *qconvStrip) constants(order Mem) {
+func (k *qconvStrip) constants() {
 	k.argStruct = k.tile()
 	k.zero16, k.flip, k.lo8, k.hi8, k.most, k.order = ZMM(), ZMM(), ZMM(), ZMM(), ZMM(), ZMM()
 	VPBROADCASTW(k.field(qcZero16), k.zero16)
@@ -133,7 +129,7 @@ func (k *qconvStrip) constants(order Mem) {
 	VPBROADCASTB(k.field(qcLo8), k.lo8)
 	VPBROADCASTB(k.field(qcHi8), k.hi8)
 	VMOVUPS(constant(65536), k.most) // what is too large for an integer would become the least
-	VMOVDQU32(order, k.order)
+	VMOVDQU32(quartersInOrder(4), k.order)
 	k.exist, k.k[0], k.k[1] = K(), K(), K()
 }
 
