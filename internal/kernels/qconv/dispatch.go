@@ -34,9 +34,15 @@ type kernels struct {
 	// for more than 16 rows; nil: there are none.
 	strip [2][2]kernel
 
-	// largest keeps the larger one of n bytes of dst and of src each.
-	largest func(signed bool) func(dst, src *byte, n int)
+	// largest keeps the larger one of n bytes of dst and of src each: unsigned, signed.
+	largest [2]func(dst, src *byte, n int)
+	// widen writes bytes, with some bits flipped, as signed numbers of 16 bits.
+	widen func(dst, src []byte, flips byte)
+	// interleave3 writes three planes as one of triples.
+	interleave3 func(dst, a, b, c []byte)
 }
+
+func current() *kernels { return forLevel(cpu.Level()) }
 
 // portable is the specification of the other kernels.
 var portable = makePortable()

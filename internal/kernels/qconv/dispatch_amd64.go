@@ -1,8 +1,12 @@
-//go:build amd64 && !noasm
+//go:build !noasm
 
 package qconv
 
-import "github.com/salver-ml/salver/internal/cpu"
+import (
+	"unsafe"
+
+	"github.com/salver-ml/salver/internal/cpu"
+)
 
 //go:generate go -C ../../../tools/asmgen run . qconv -out ../../internal/kernels/qconv/tile_amd64.s
 
@@ -20,7 +24,7 @@ func forLevel(l cpu.Target) *kernels {
 }
 
 var vnni = kernels{
-	level: cpu.AVX512, squares: &squares512, lanes: 16, tilePixels: 14, depthwisePixels: 14, masked: true, largest: largest256,
+	level: cpu.AVX512, squares: &squares512, lanes: 16, tilePixels: 14, depthwisePixels: 14, masked: true, largest: largest256, widen: widenBy16, interleave3: interleaveBy16,
 	tile: [3][maxPixels + 1]kernel{
 		1: {1: vnni512_1x1, 2: vnni512_1x2, 3: vnni512_1x3, 4: vnni512_1x4, 5: vnni512_1x5, 6: vnni512_1x6, 7: vnni512_1x7, 8: vnni512_1x8, 9: vnni512_1x9, 10: vnni512_1x10, 11: vnni512_1x11, 12: vnni512_1x12, 13: vnni512_1x13, 14: vnni512_1x14},
 		2: {1: vnni512_2x1, 2: vnni512_2x2, 3: vnni512_2x3, 4: vnni512_2x4, 5: vnni512_2x5, 6: vnni512_2x6, 7: vnni512_2x7, 8: vnni512_2x8, 9: vnni512_2x9, 10: vnni512_2x10, 11: vnni512_2x11, 12: vnni512_2x12, 13: vnni512_2x13, 14: vnni512_2x14},
@@ -43,7 +47,7 @@ var tiles = func() kernels {
 }()
 
 var avx2 = kernels{
-	level: cpu.AVX2, squares: &squares256, lanes: 8, tilePixels: 4, depthwisePixels: 8, largest: largest256, innerSums: innerSums256, pairsPixels: 5,
+	level: cpu.AVX2, squares: &squares256, lanes: 8, tilePixels: 4, depthwisePixels: 8, largest: largest256, widen: widenBy16, interleave3: interleaveBy16, innerSums: innerSums256, pairsPixels: 5,
 	tile: [3][maxPixels + 1]kernel{
 		1: {1: inner256_1x1, 2: inner256_1x2, 3: inner256_1x3, 4: inner256_1x4},
 		2: {1: inner256_2x1, 2: inner256_2x2, 3: inner256_2x3, 4: inner256_2x4},
@@ -75,34 +79,35 @@ var squares512 = squareKernels{
 	output: [squareSide + 1]kernel{1: squareOutput512x1, 2: squareOutput512x2, 3: squareOutput512x3, 4: squareOutput512x4},
 }
 
-// interleave3 writes three planes as one of triples.
-func interleave3(dst, a, b, c []byte) {
-	n := 0
-	if cpu.Level() >= cpu.AVX2 {
-		if n = len(a) &^ 15; n > 0 {
-			interleave3x128(&dst[0], &a[0], &b[0], &c[0], n)
-		}
+// interleaveBy16 and widenBy16 run kernels on sixteens, and Go on the rest.
+func interleaveBy16(dst, a, b, c []byte) {
+	n := len(a) &^ 15
+	if n > 0 {
+		interleave3x128(&dst[0], &a[0], &b[0], &c[0], n)
 	}
 	portableInterleave3(dst[3*n:], a[n:], b[n:], c[n:])
 }
 
-// widen writes numbers, with some bits flipped, as signed ones of 16 bits.
-func widen(dst, src []byte, flips byte) {
-	n := 0
-	if cpu.Level() >= cpu.AVX2 {
-		if n = len(src) &^ 15; n > 0 {
-			widen256(&dst[0], &src[0], n, uint64(flips))
-		}
+func widenBy16(dst, src []byte, flips byte) {
+	n := len(src) &^ 15
+	if n > 0 {
+		widen256(&dst[0], &src[0], n, uint64(flips))
 	}
 	portableWiden(dst[2*n:], src[n:], flips)
 }
 
-func largest256(signed bool) func(dst, src *byte, n int) {
-	if signed {
-		return largestS8
-	}
-	return largestU8
+var largest256 = [2]func(dst, src *byte, n int){
+	func(dst, src *byte, n int) { largestIn(maxU8x256, largestOf[uint8], dst, src, n) },
+	func(dst, src *byte, n int) { largestIn(maxS8x256, largestOf[int8], dst, src, n) },
 }
 
-func largestU8(dst, src *byte, n int) { largestIn(maxU8x256, portableLargestU8, dst, src, n) }
-func largestS8(dst, src *byte, n int) { largestIn(maxS8x256, portableLargestS8, dst, src, n) }
+// largestIn runs a kernel on whole vectors and Go on the rest.
+func largestIn(kernel, rest func(dst, src *byte, n int), dst, src *byte, n int) {
+	if whole := n &^ 31; whole > 0 {
+		kernel(dst, src, whole)
+		dst, src = (*byte)(unsafe.Add(unsafe.Pointer(dst), whole)), (*byte)(unsafe.Add(unsafe.Pointer(src), whole))
+	}
+	if n&31 > 0 {
+		rest(dst, src, n&31)
+	}
+}

@@ -65,7 +65,7 @@ func (r *Runner) innerPanels(w *workspace, i, first, last, lo, hi int) {
 			if pl.p.Input.Signed {
 				flips = 0
 			}
-			widen(w.src[:2*n], r.src[w.pixel0*pl.p.In:][:n], flips)
+			pl.kern.widen(w.src[:2*n], r.src[w.pixel0*pl.p.In:][:n], flips)
 			clear(w.src[2*n:][:2*slack])
 		} else {
 			w.row0, w.pixel0 = lo, lo*pl.w.Out

@@ -36,5 +36,5 @@ func (v *Interleave) Do(i int) {
 	lo, hi := split.Range(v.area, v.parts, i%v.parts)
 	image := i / v.parts * 3 * v.area
 	src := v.src[image:][:3*v.area]
-	interleave3(v.dst[image+3*lo:image+3*hi], src[lo:hi], src[v.area+lo:v.area+hi], src[2*v.area+lo:2*v.area+hi])
+	current().interleave3(v.dst[image+3*lo:image+3*hi], src[lo:hi], src[v.area+lo:v.area+hi], src[2*v.area+lo:2*v.area+hi])
 }

@@ -22,7 +22,11 @@ type MaxPool struct {
 
 // NewMaxPool prepares for windows along height and width.
 func NewMaxPool(h, w window.Dim, channels int, signed bool, level cpu.Target) *MaxPool {
-	return &MaxPool{h: h, w: w, channels: channels, signed: signed, largest: forLevel(level).largest(signed)}
+	m := &MaxPool{h: h, w: w, channels: channels, signed: signed, largest: forLevel(level).largest[0]}
+	if signed {
+		m.largest = forLevel(level).largest[1]
+	}
+	return m
 }
 
 // ScratchSize is the working memory of a run for n images.

@@ -9,7 +9,8 @@ import (
 )
 
 func makePortable() kernels {
-	k := kernels{level: cpu.Generic, lanes: 8, tilePixels: 4, depthwisePixels: 4, masked: true, largest: portableLargest}
+	k := kernels{level: cpu.Generic, lanes: 8, tilePixels: 4, depthwisePixels: 4, masked: true,
+		largest: [2]func(dst, src *byte, n int){largestOf[uint8], largestOf[int8]}, widen: portableWiden, interleave3: portableInterleave3}
 	for mr := 1; mr <= k.tilePixels; mr++ {
 		for nv := 1; nv <= 2; nv++ {
 			k.tile[nv][mr] = func(t *byte) { (*tile)(unsafe.Pointer(t)).eachPixel(nv, mr, false) }
@@ -103,31 +104,10 @@ func (t *tile) added(v float32, z uint8) float32 {
 
 func clamp(v, lo, hi float32) float32 { return min(max(v, lo), hi) }
 
-func portableLargest(signed bool) func(dst, src *byte, n int) {
-	if signed {
-		return portableLargestS8
-	}
-	return portableLargestU8
-}
-
-func portableLargestU8(dst, src *byte, n int) { largestOf[uint8](dst, src, n) }
-func portableLargestS8(dst, src *byte, n int) { largestOf[int8](dst, src, n) }
-
 func largestOf[T uint8 | int8](dst, src *byte, n int) {
 	d, s := view[T](unsafe.Pointer(dst), n), view[T](unsafe.Pointer(src), n)
 	for i, x := range s {
 		d[i] = max(d[i], x)
-	}
-}
-
-// largestIn runs a kernel on whole vectors and Go on the rest.
-func largestIn(kernel, rest func(dst, src *byte, n int), dst, src *byte, n int) {
-	if whole := n &^ 31; whole > 0 {
-		kernel(dst, src, whole)
-		dst, src = (*byte)(unsafe.Add(unsafe.Pointer(dst), whole)), (*byte)(unsafe.Add(unsafe.Pointer(src), whole))
-	}
-	if n&31 > 0 {
-		rest(dst, src, n&31)
 	}
 }
 

@@ -215,7 +215,7 @@ func (pl *Plan) copyRow(dst, src []byte, y, bytes int) {
 	}
 	switch {
 	case bytes == 2:
-		widen(dst, src, flips)
+		pl.kern.widen(dst, src, flips)
 	case flips == 0:
 		copy(dst, src)
 	default:
