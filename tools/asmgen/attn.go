@@ -136,8 +136,7 @@ func (w *attnSweep) write() {
 	w.storePending(1)
 	TILERELEASE()
 	LDMXCSR(modes)
-	VZEROUPPER()
-	RET()
+	end()
 }
 
 // beginRows prepares the registers of rows, and gives where the modes of arithmetic are
@@ -179,8 +178,7 @@ func attnWeigh() {
 	w.row()
 	JNE(LabelRef("row"))
 	LDMXCSR(modes)
-	VZEROUPPER()
-	RET()
+	end()
 }
 
 // buffer is where one of two buffers lies, by the lowest bit of x.
@@ -460,8 +458,7 @@ func attnPairs() {
 	ADDQ(U32(128), dst)
 	DECQ(pairs)
 	JNE(LabelRef("pair"))
-	VZEROUPPER()
-	RET()
+	end()
 }
 
 // interleavedWords is the indices that take numbers from of two vectors in turn.

@@ -20,7 +20,7 @@ func convFamily() {
 			}
 		}
 		for mr := 1; mr <= l.tileWidths[1]; mr++ {
-			l.reduce(depthwise, mr)
+			l.reductionTile(depthwise, mr)
 		}
 		for _, f := range activations {
 			l.activate(f.name, f.body)
@@ -103,8 +103,7 @@ func (l vectorLevel) convTile(nb, mr int) {
 	Label("sum")
 	l.finish(args, t.acc, t.ws[0], t.bc[0])
 	args.nextLine()
-	VZEROUPPER()
-	RET()
+	end()
 }
 
 // convLoops is what the loops of a tile have in registers.

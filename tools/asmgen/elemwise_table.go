@@ -57,8 +57,7 @@ func tableVBMI() {
 	VMOVDQU8_Z(Mem{Base: src}, all, last)
 	VMOVDQU8(look(last), all, Mem{Base: dst})
 	Label("done")
-	VZEROUPPER()
-	RET()
+	end()
 }
 
 // tableAVX2 adds up, by exclusive or, what changes from one piece of 16 entries to the
@@ -104,6 +103,5 @@ func tableAVX2() {
 	ADDQ(Imm(64), dst)
 	SUBQ(Imm(64), n)
 	JG(LabelRef("loop"))
-	VZEROUPPER()
-	RET()
+	end()
 }

@@ -175,8 +175,7 @@ func (g *gemmKernel) write(name string) {
 	}
 	g.epilogue()
 	g.nextPanel()
-	VZEROUPPER()
-	RET()
+	end()
 }
 
 // walks says that a call computes a row of tiles, beside each other: returning to Go

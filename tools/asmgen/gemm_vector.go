@@ -40,8 +40,7 @@ func gemmDot(f gemmFlavour) {
 		d.scalarTail()
 	}
 	Store(d.reduce(), ReturnIndex(0))
-	VZEROUPPER()
-	RET()
+	end()
 }
 
 type dotKernel struct {
@@ -169,8 +168,7 @@ func transpose8x8() {
 	DECQ(n)
 	JNE(LabelRef("loop"))
 	Label("done")
-	VZEROUPPER()
-	RET()
+	end()
 }
 
 // transposedRows loads an 8×8 block, disp bytes after its pointers, and transposes it in

@@ -12,7 +12,9 @@
 //   - rows.go, loops over rows of float32 of any length, and lanes.go, those that
 //     fold a row in 32 lanes; functions.go, power.go, angles.go and gelu_parts.go,
 //     the functions of such elements
-//   - window.go, tiles of pixels and blocks of channels, and activate.go
+//   - window.go, tiles of pixels and blocks of channels, window_reduction.go, those of conv
+//     and pooling whose channels don't meet, and activate.go
+//   - inner.go, products of words that take half the multiplications
 //   - amx.go, instructions that the assembler doesn't know, and qtiles.go, products of
 //     bytes in AMX's tiles
 //

@@ -281,8 +281,7 @@ func mmaRound() {
 	VCVTNE2PS2BF16(Z0, Z1, Z2)
 	VMOVDQU16(Z2, all, Mem{Base: dst})
 	Label("done")
-	VZEROUPPER()
-	RET()
+	end()
 }
 
 // firstOf32 has bits for the first n of 32 elements, and for those of each half.
@@ -322,6 +321,5 @@ func mmaRoundPairs() {
 	ADDQ(U32(128), dst)
 	DECQ(pairs)
 	JNE(LabelRef("pair"))
-	VZEROUPPER()
-	RET()
+	end()
 }

@@ -110,8 +110,7 @@ func mmaConvFinish(silu bool) {
 	c.setBlocks(func(int) {})
 	c.startFinish()
 	c.finishSome()
-	VZEROUPPER()
-	RET()
+	end()
 }
 
 // mmaConv writes one for up to 16 rows, or for 17 to 32 where tall; with SiLU in the

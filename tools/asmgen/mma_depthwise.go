@@ -64,8 +64,7 @@ func mmaDepthwise() {
 	ADDQ(t.field(depthwiseRowGap), d.dst)
 	DECQ(rows)
 	JNE(LabelRef("row"))
-	VZEROUPPER()
-	RET()
+	end()
 }
 
 // again goes back where a row of at least so many windows has a few left, so that the
@@ -202,6 +201,5 @@ func mmaWiden() {
 	ADDQ(step, src)
 	DECQ(rows)
 	JNE(LabelRef("row"))
-	VZEROUPPER()
-	RET()
+	end()
 }

@@ -69,8 +69,7 @@ func mmaDots(columns int) {
 		d.group(n)
 	}
 	Label("end")
-	VZEROUPPER()
-	RET()
+	end()
 }
 
 func (d *dots) field(off int) Mem { return Mem{Base: d.t, Disp: off} }

@@ -95,6 +95,5 @@ func mmaFinish() {
 	ADDQ(ldc, dst)
 	DECQ(rows)
 	JNE(LabelRef("row"))
-	VZEROUPPER()
-	RET()
+	end()
 }

@@ -145,8 +145,7 @@ func (p *pixelLoop) write(f pixelForm) {
 	ADDQ(p.ldc, p.dst)
 	DECQ(p.rows)
 	JNE(LabelRef(label))
-	VZEROUPPER()
-	RET()
+	end()
 }
 
 // pixelSilu are registers for SiLU.
@@ -209,8 +208,7 @@ func mmaHalves() {
 		ADDQ(Imm(64), dst)
 		DECQ(n)
 		JNE(LabelRef(loop))
-		VZEROUPPER()
-		RET()
+		end()
 	}
 }
 
@@ -246,6 +244,5 @@ func mmaMaximum() {
 	ADDQ(step, src)
 	DECQ(n)
 	JNE(LabelRef("window"))
-	VZEROUPPER()
-	RET()
+	end()
 }

@@ -25,8 +25,7 @@ func mmaBlocks() {
 	ADDQ(Imm(64), dst)
 	DECQ(n)
 	JNE(LabelRef("both"))
-	VZEROUPPER()
-	RET()
+	end()
 	Label("single")
 	VMOVUPS(Mem{Base: lo}, Z0)
 	VCVTNE2PS2BF16(Z0, Z1, Z2)
@@ -35,8 +34,7 @@ func mmaBlocks() {
 	ADDQ(Imm(64), dst)
 	DECQ(n)
 	JNE(LabelRef("single"))
-	VZEROUPPER()
-	RET()
+	end()
 }
 
 // mmaPlanes writes the conversion of up to four planes to pixels of four channels.
@@ -92,6 +90,5 @@ func mmaPlanes() {
 	ADDQ(U32(128), dst)
 	SUBQ(Imm(16), n)
 	JGT(LabelRef("loop"))
-	VZEROUPPER()
-	RET()
+	end()
 }

@@ -106,8 +106,7 @@ func mmaStripFinish(gelu bool) {
 	MOVQ(s.sums, s.src)
 	s.startFinish()
 	s.finishSome()
-	VZEROUPPER()
-	RET()
+	end()
 }
 
 // mmaStrip writes one for up to 16 rows, or for 17 to 32 where tall.

@@ -106,8 +106,7 @@ func (l vectorLevel) planarTile(mr, nv int) {
 	ADDQ(U32(uint64(nv*l.bytes())), out)
 	DECQ(steps)
 	JNE(LabelRef("step"))
-	VZEROUPPER()
-	RET()
+	end()
 }
 
 // planarFinish clamps and stores.

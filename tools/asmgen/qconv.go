@@ -179,8 +179,7 @@ func (k *qconvKernel) end() {
 	ADDQ(d, k.res) // means nothing where there is no residual
 	DECQ(k.lines)
 	JNE(LabelRef("line"))
-	VZEROUPPER()
-	RET()
+	end()
 }
 
 // taps loops over the rows and columns of taps; body gets the pixels' address.
@@ -345,7 +344,6 @@ func qconvLargest() {
 		ADDQ(Imm(32), src)
 		SUBQ(Imm(32), n)
 		JG(LabelRef("loop"))
-		VZEROUPPER()
-		RET()
+		end()
 	}
 }

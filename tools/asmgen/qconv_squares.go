@@ -105,8 +105,7 @@ func (m squareMode) input() {
 	ADDQ(Imm(uint64(bytes)), dst)
 	DECQ(vectors)
 	JNE(LabelRef("vector"))
-	VZEROUPPER()
-	RET()
+	end()
 }
 
 // inputLine transforms six vectors of words.
@@ -187,8 +186,7 @@ func (m squareMode) product(mr int) {
 	ADDQ(U32(uint64(squareCell*mr)), c)
 	DECQ(lines)
 	JNE(LabelRef("line"))
-	VZEROUPPER()
-	RET()
+	end()
 }
 
 // multiply adds the products of two words by those of the columns.
@@ -224,8 +222,7 @@ func (m squareMode) columns() {
 	ADDQ(Imm(squareCell), dst)
 	DECQ(n)
 	JNE(LabelRef("column"))
-	VZEROUPPER()
-	RET()
+	end()
 }
 
 // outputLine gives the first n of four sums of six vectors, times 24.

@@ -77,8 +77,7 @@ func qconvStripOf(name string, tall bool, multiply func(b, a, c Tmm)) {
 	k.integerTiles.begin("s")
 	k.constants()
 	k.loop()
-	VZEROUPPER()
-	RET()
+	end()
 }
 
 // loop goes through the row tiles and, for each, through the panels.

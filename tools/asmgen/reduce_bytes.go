@@ -52,6 +52,5 @@ func leastBytes() {
 	INCQ(dst)
 	DECQ(rows)
 	JNE(LabelRef("row"))
-	VZEROUPPER()
-	RET()
+	end()
 }

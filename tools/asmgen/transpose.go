@@ -45,8 +45,7 @@ func copyLines() {
 	ADDQ(U32(128), dst)
 	DECQ(n)
 	JNE(LabelRef("line"))
-	VZEROUPPER()
-	RET()
+	end()
 }
 
 // transposeTile walks h rows of w elements block by block: dst[j·ds+i] = src[i·ss+j].

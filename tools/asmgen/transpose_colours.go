@@ -72,6 +72,5 @@ func coloursKernel(name string, write, read int, pick func(to, from, i int) int)
 	ADDQ(step(read), src)
 	DECQ(n)
 	JNE(LabelRef("block"))
-	VZEROUPPER()
-	RET()
+	end()
 }

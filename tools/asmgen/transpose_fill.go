@@ -20,8 +20,7 @@ func fillLines() {
 	ADDQ(U32(128), dst)
 	DECQ(n)
 	JNE(LabelRef("line"))
-	VZEROUPPER()
-	RET()
+	end()
 }
 
 // copyRows copies rows of at least 32 bytes, each so many bytes after the last.
@@ -49,8 +48,7 @@ func copyRows() {
 	ADDQ(ds, dst)
 	DECQ(rows)
 	JNE(LabelRef("row"))
-	VZEROUPPER()
-	RET()
+	end()
 }
 
 // doubleBytes writes each element of lines of 32 bytes twice, to two places.
@@ -81,7 +79,6 @@ func doubleBytes() {
 		ADDQ(Imm(64), again)
 		DECQ(n)
 		JNE(LabelRef("line"))
-		VZEROUPPER()
-		RET()
+		end()
 	}
 }

@@ -52,8 +52,7 @@ func (l vectorLevel) winogradInput() {
 	ADDQ(U32(uint64(l.bytes())), dst)
 	DECQ(n)
 	JNE(LabelRef("loop"))
-	VZEROUPPER()
-	RET()
+	end()
 }
 
 // inputConstants are the factors of the inputs' transform.
@@ -150,8 +149,7 @@ func (l vectorLevel) winogradOutput() {
 	ADDQ(U32(uint64(l.bytes())), src)
 	DECQ(n)
 	JNE(LabelRef("loop"))
-	VZEROUPPER()
-	RET()
+	end()
 }
 
 // turnOutput transforms six products m, which it overwrites, to four outputs: m0 + s1 + s3, s2 + 2·s4, s1 + 4·s3 and

@@ -83,8 +83,7 @@ func qconvInnerSums() {
 	ADDQ(next, k.in)
 	DECQ(n)
 	JNE(LabelRef("line"))
-	VZEROUPPER()
-	RET()
+	end()
 }
 
 // addInner adds for groups of four words, with shift added to each, the products of the first
@@ -140,8 +139,7 @@ func qgemmInnerSum() {
 	addInner(words, groups, shift, acc)
 	VMOVD(foldInner(acc), sum)
 	Store(sum, ReturnIndex(0))
-	VZEROUPPER()
-	RET()
+	end()
 }
 
 // widenSigned writes n bytes, a multiple of 16, with some bits flipped, as signed words.
@@ -160,6 +158,5 @@ func widenSigned() {
 	ADDQ(Imm(16), src)
 	SUBQ(Imm(16), n)
 	JG(LabelRef("loop"))
-	VZEROUPPER()
-	RET()
+	end()
 }

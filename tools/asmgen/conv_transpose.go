@@ -40,8 +40,7 @@ func (l vectorLevel) transpose() {
 	ADDQ(dstStep, dst)
 	DECQ(n)
 	JNE(LabelRef("loop"))
-	VZEROUPPER()
-	RET()
+	end()
 }
 
 // quads turns every 4×4 square within 4 rows: output j of four holds, in each
