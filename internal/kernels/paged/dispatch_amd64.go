@@ -96,7 +96,7 @@ func loads(most int) func(t *Task, w *workspace, u *unit, head, heads int) {
 	}
 }
 
-// scores makes a scoreFunc. Kernels that take several blocks may read some beyond
+// scores makes a spanFunc. Kernels that take several blocks may read some beyond
 // the last, and write their products where no token is.
 func scores(other spanFunc, most int, by *scoreKernels) spanFunc {
 	return func(t *Task, w *workspace, part state, s *span) {
@@ -117,7 +117,7 @@ func scores(other spanFunc, most int, by *scoreKernels) spanFunc {
 // noFactors change nothing.
 var noFactors = [9]float32{1, 1, 1, 1, 1, 1, 1, 1, 1}
 
-// sums makes a sumFunc.
+// sums makes a spanFunc.
 func sums(other spanFunc, most int, by *sumKernels) spanFunc {
 	return func(t *Task, w *workspace, part state, s *span) {
 		if !vectors(t.D) {

@@ -1,7 +1,7 @@
 // Package qconv computes convolutions of 8-bit integers, exactly:
 //
-//	acc = bias + Σ (x - ZeroIn) · w
-//	y   = saturate(round(float32(acc) · scale) + ZeroOut)
+//	acc = bias + Σ (x - Input.Zero) · w
+//	y   = saturate(round(float32(acc) · scale) + Output.Zero)
 //
 // with ties to even, for unsigned or signed x, signed w with a scale for each
 // output channel, and limits that an activation narrows. A residual may be added
@@ -29,10 +29,11 @@
 //	x0·w0 + x2·w2 = (x0 + w2)·(x2 + w0) - x0·x2 - w0·w2
 //
 // which is exact, half the multiplications, and no more instructions; x0·x2 is added up
-// once for all channels, and w0·w2 when weights are packed. Kernels of 3×3 taps are computed by
-// tiles of 4×4 outputs there, see squares.go, with a quarter of the multiplications. With AMX it is 32 by 32, and while the tiles of one block add up, the
-// vector units round and store the one before.
+// once for all channels, and w0·w2 when weights are packed. With AVX2 and VNNI kernels of 3×3 taps are
+// computed by tiles of 4×4 outputs where planes are large, see squares.go, with a quarter of the
+// multiplications. With AMX a tile is 32 by 32, and while the tiles of one block add up, the vector units
+// round and store the one before.
 // Padding is not tested for: an input with padding, or without AMX one of signed
-// numbers, is first copied with its borders, which are ZeroIn. A [Plan] is made from [Params] and the size, weights are
+// numbers, is first copied with its borders, which are Input.Zero. A [Plan] is made from [Params] and the size, weights are
 // packed once, and a [Runner] runs without allocation.
 package qconv

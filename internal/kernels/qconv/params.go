@@ -48,7 +48,7 @@ func (f Format) limits() (lo, hi int32) {
 // Residual says how a tensor z of the output's shape is added: the convolution
 // is rounded to the format Mid, limited to [MidLo, MidHi], and
 //
-//	y = saturate(round((float32(mid - Mid.Zero)·MidScale + float32(z - Zero)·Scale) / OutScale) + ZeroOut)
+//	y = saturate(round((float32(mid - Mid.Zero)·MidScale + float32(z - Zero)·Scale) / OutScale) + Output.Zero)
 type Residual struct {
 	Format
 	Scale        float32
