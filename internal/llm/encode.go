@@ -167,16 +167,34 @@ func (e *Encoder) run(ctx context.Context, texts []passage, take func(i int, row
 	return nil
 }
 
-// step runs some texts together. Sizes are rounded up, since a plan is made for
-// each: what fills up belongs to no text.
+// step runs some texts together. Their output is made when it is their turn: it may be
+// large, and many requests may wait.
 func (e *Encoder) step(ctx context.Context, texts []passage, tokens int) ([]float32, error) {
+	select {
+	case e.running <- struct{}{}:
+		defer func() { <-e.running }()
+	case <-ctx.Done():
+		return nil, context.Cause(ctx)
+	}
 	all := padded(tokens)
-	ids, positions, types := make([]int32, all), make([]int32, all), make([]int32, all)
-	sequences, rows := make([]int32, 2*runTexts), make([]int32, 1)
+	in, rows := e.inputs(texts, all)
+	out := tensor.New(dtype.Float32, all, e.files.config.Hidden)
 	if e.scores() {
-		for len(rows) < len(texts) {
-			rows = make([]int32, 2*len(rows))
-		}
+		out = tensor.New(dtype.Float32, rows, e.files.config.Labels)
+	}
+	if err := e.session.RunInto(ctx, in, []*tensor.Tensor{out}); err != nil {
+		return nil, err
+	}
+	return tensor.Of[float32](out), nil
+}
+
+// inputs are those of a run of so many tokens, and how many rows it gives scores of. Sizes
+// are rounded up, since a plan is made for each: what fills up belongs to no text.
+func (e *Encoder) inputs(texts []passage, tokens int) (in []*tensor.Tensor, scores int) {
+	ids, positions, types := make([]int32, tokens), make([]int32, tokens), make([]int32, tokens)
+	sequences, rows := make([]int32, 2*runTexts), make([]int32, 1)
+	for e.scores() && len(rows) < len(texts) {
+		rows = make([]int32, 2*len(rows))
 	}
 	at := 0
 	for i, t := range texts {
@@ -193,22 +211,7 @@ func (e *Encoder) step(ctx context.Context, texts []passage, tokens int) ([]floa
 		}
 		at += len(t.ids)
 	}
-	dims := []int{all, e.files.config.Hidden}
-	if e.scores() {
-		dims = []int{len(rows), e.files.config.Labels}
-	}
-	out := tensor.New(dtype.Float32, dims...)
-	in := []*tensor.Tensor{vector(ids), vector(positions), vector(types), tensor.FromSlice(sequences, runTexts, 2), vector(rows)}
-	select {
-	case e.running <- struct{}{}:
-		defer func() { <-e.running }()
-	case <-ctx.Done():
-		return nil, context.Cause(ctx)
-	}
-	if err := e.session.RunInto(ctx, in, []*tensor.Tensor{out}); err != nil {
-		return nil, err
-	}
-	return tensor.Of[float32](out), nil
+	return []*tensor.Tensor{vector(ids), vector(positions), vector(types), tensor.FromSlice(sequences, runTexts, 2), vector(rows)}, len(rows)
 }
 
 // Embedder makes vectors of texts. It is a textgen.Embedder.

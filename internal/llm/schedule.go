@@ -47,7 +47,7 @@ type work struct {
 }
 
 // role is 0 for tokens that were generated, and 1 for those of the prompt, of which
-// work has either. Those that were generated come first in a step.
+// work has either, until it is computed. Those that were generated come first in a step.
 func (w work) role() int {
 	if w.computed >= w.prompt {
 		return 0

@@ -127,8 +127,11 @@ func (v Value) Kind() string {
 
 func (v Value) expect(kind string) error {
 	if found := v.Kind(); found != kind {
-		article := map[bool]string{true: "an ", false: "a "}[strings.ContainsRune("ao", rune(kind[0]))]
-		return v.Errorf("expected %s, found %s", article+kind, v.shown())
+		article := "a"
+		if kind[0] == 'a' || kind[0] == 'o' {
+			article = "an"
+		}
+		return v.Errorf("expected %s %s, found %s", article, kind, v.shown())
 	}
 	return nil
 }

@@ -21,8 +21,7 @@ func API(s *answer.Server) rest.API {
 	h := &handler{s}
 	var routes []rest.Route
 	for _, model := range []string{"/v2/models/{model}", "/v2/models/{model}/versions/{version}"} {
-		for _, stream := range []bool{false, true} {
-			call := map[bool]string{false: "/generate", true: "/generate_stream"}[stream]
+		for call, stream := range map[string]bool{"/generate": false, "/generate_stream": true} {
 			routes = append(routes, rest.Route{Method: "POST", Pattern: model + call, Access: oip.Use, Serve: func(w http.ResponseWriter, r *http.Request, body []byte) {
 				if err := h.generate(w, r, body, stream); err != nil {
 					p := answer.AsProblem(err, h.Log)
@@ -47,7 +46,7 @@ type request struct {
 }
 
 var parameterFields = append(fields.Table[*request]{
-	fields.Int("max_tokens", "Tokens of the answer, at most. Default: 16.", 1, 1<<31-1, func(q *request) **int { return &q.MaxTokens }),
+	fields.Int("max_tokens", "Tokens of the answer, at most. Default: 16.", 1, fields.Many, func(q *request) **int { return &q.MaxTokens }),
 	fields.Any("exclude_input_in_output", "boolean", "false begins the answer with the text. Default: true.", func(q *request, v fields.Value) error {
 		without, err := v.Bool()
 		q.echo = !without
@@ -65,8 +64,8 @@ var parameterFields = append(fields.Table[*request]{
 }, fields.In(slices.Concat(answer.OpenAI.But("n"), answer.VLLM.But("bad_words"), fields.Table[*answer.Settings]{answer.Seed("random_seed", "As `seed`.")}), func(q *request) *answer.Settings { return &q.Settings })...)
 
 var requestFields = append(fields.Table[*request]{
-	fields.Text("id", "Repeated in the answer.", 256, func(q *request) *string { return &q.id }),
-	fields.Text("text_input", "The text to continue.", 1<<31-1, func(q *request) *string { return &q.text }),
+	fields.Text("id", "Repeated in the answer.", answer.MaxName, func(q *request) *string { return &q.id }),
+	fields.Text("text_input", "The text to continue.", fields.Many, func(q *request) *string { return &q.text }),
 	fields.Any("parameters", "object", "The fields below; they may also stand beside it.", func(q *request, v fields.Value) error {
 		return parameterFields.Read(v, q)
 	}),
