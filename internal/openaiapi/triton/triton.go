@@ -19,17 +19,18 @@ type handler struct{ *answer.Server }
 // API is the extension, to be mounted on the HTTP port.
 func API(s *answer.Server) rest.API {
 	h := &handler{s}
+	post := func(pattern string, stream bool) rest.Route {
+		return rest.Route{Method: "POST", Pattern: pattern, Access: oip.Use, Serve: func(w http.ResponseWriter, r *http.Request, body []byte) {
+			if err := h.generate(w, r, body, stream); err != nil {
+				p := answer.AsProblem(err, h.Log)
+				p.SetRetryAfter(w.Header())
+				reply.JSON(w, p.Status, errorBody{p.Error()})
+			}
+		}}
+	}
 	var routes []rest.Route
 	for _, model := range []string{"/v2/models/{model}", "/v2/models/{model}/versions/{version}"} {
-		for call, stream := range map[string]bool{"/generate": false, "/generate_stream": true} {
-			routes = append(routes, rest.Route{Method: "POST", Pattern: model + call, Access: oip.Use, Serve: func(w http.ResponseWriter, r *http.Request, body []byte) {
-				if err := h.generate(w, r, body, stream); err != nil {
-					p := answer.AsProblem(err, h.Log)
-					p.SetRetryAfter(w.Header())
-					reply.JSON(w, p.Status, errorBody{p.Error()})
-				}
-			}})
-		}
+		routes = append(routes, post(model+"/generate", false), post(model+"/generate_stream", true))
 	}
 	return rest.API{Routes: routes}
 }
