@@ -218,3 +218,17 @@ func intTruths(equal func(dst, a, b []byte), width, size int, rest castFunc) cas
 		}
 	}
 }
+
+func lookupVBMI(dst, src []byte, table, _ *[256]byte) {
+	if len(src) > 0 {
+		tableVBMI(&dst[0], &src[0], len(src), &table[0])
+	}
+}
+
+func lookupAVX2(dst, src []byte, table, changes *[256]byte) {
+	n := len(src) &^ 63
+	if n > 0 {
+		tableAVX2(&dst[0], &src[0], n, &changes[0])
+	}
+	portableLookup(dst[n:], src[n:], table, changes)
+}

@@ -18,6 +18,7 @@ type kernels struct {
 	dequantU8 func(dst []float32, src []uint8, scale float32, zero int32)
 	dequantS8 func(dst []float32, src []int8, scale float32, zero int32)
 	minMax    func(x []float32) (lo, hi float32)
+	lookup    lookup
 
 	typed
 }
@@ -32,7 +33,7 @@ func makePortable() *kernels {
 		unary: portableUnary(), f16: portableF16, bf16: portableBF16,
 		quantU8: quantizeRow[uint8], quantS8: quantizeRow[int8],
 		dequantU8: dequantizeRow[uint8], dequantS8: dequantizeRow[int8],
-		minMax: minMaxRow, casts: portableCasts(),
+		minMax: minMaxRow, casts: portableCasts(), lookup: portableLookup,
 	}
 	t.narrowCasts()
 	for op := range numBinary {

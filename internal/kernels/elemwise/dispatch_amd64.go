@@ -8,9 +8,12 @@ import (
 )
 
 //go:generate go -C ../../../tools/asmgen run . elemwise -out ../../internal/kernels/elemwise/elemwise_amd64.s
+//go:generate go -C ../../../tools/asmgen run . elemwise_table -out ../../internal/kernels/elemwise/table_amd64.s
 
 func forLevel(l cpu.Target) *kernels {
 	switch {
+	case l >= cpu.AVX512 && cpu.Has().VBMI:
+		return vbmi
 	case l >= cpu.AVX512:
 		return avx512
 	case l >= cpu.AVX2:
@@ -19,8 +22,8 @@ func forLevel(l cpu.Target) *kernels {
 	return portable
 }
 
-// Levels have portable code where they have nothing of their own.
-var avx512, avx2 = portable.above(), portable.above()
+// Levels have portable code where they have nothing of their own; vbmi is avx512 but for tables of bytes.
+var vbmi, avx512, avx2 = new(kernels), portable.above(), portable.above()
 
 type (
 	asmUnary  = func(dst, src []float32, a, b, c float32)
@@ -28,7 +31,7 @@ type (
 )
 
 func init() {
-	avx2.typed = typedAVX2()
+	avx2.typed, avx2.lookup = typedAVX2(), lookupAVX2
 	avx2.setUnary(map[Op]asmUnary{
 		Abs: absAVX2, Neg: negAVX2, Sign: signAVX2, Floor: floorAVX2, Ceil: ceilAVX2, Round: roundAVX2, Sqrt: sqrtAVX2,
 		Reciprocal: reciprocalAVX2, Square: squareAVX2, Exp: expAVX2, Log: logAVX2, Sin: sinAVX2, Cos: cosAVX2, Tanh: tanhAVX2,
@@ -57,7 +60,7 @@ func init() {
 		{dtype.Uint8, dtype.Float32}: castWhole(8, float32FromUint8AVX2, direct[float32, uint8]), {dtype.Bool, dtype.Float32}: castWhole(8, float32FromBoolAVX2, fromTruth),
 	})
 
-	avx512.typed = typedAVX512()
+	avx512.typed, avx512.lookup = typedAVX512(), lookupAVX2
 	avx512.setUnary(map[Op]asmUnary{
 		Abs: absAVX512, Neg: negAVX512, Sign: signAVX512, Floor: floorAVX512, Ceil: ceilAVX512, Round: roundAVX512, Sqrt: sqrtAVX512,
 		Reciprocal: reciprocalAVX512, Square: squareAVX512, Exp: expAVX512, Log: logAVX512, Sin: sinAVX512, Cos: cosAVX512, Tanh: tanhAVX512,
@@ -90,4 +93,6 @@ func init() {
 	for _, op := range []Binary{Pow, Mod, Fmod} {
 		avx2.binary[op], avx512.binary[op] = mended{op: op}.row, mended{op: op, wide: true}.row
 	}
+	*vbmi = *avx512
+	vbmi.lookup = lookupVBMI
 }

@@ -20,7 +20,7 @@ type Table struct {
 type lookup func(dst, src []byte, table, changes *[256]byte)
 
 // NewTable prepares for n bytes.
-func NewTable(n int) *Table { return &Table{parts: split.Parts(n, 16384), look: lookupFor()} }
+func NewTable(n int) *Table { return &Table{parts: split.Parts(n, 16384), look: current().lookup} }
 
 // Run computes dst[i] = table[src[i]]. dst may be src.
 func (t *Table) Run(p *pool.Pool, dst, src []byte, table *[256]byte) {
