@@ -138,7 +138,7 @@ func compile(src *source) (*chat.Template, error) {
 	return chat.Compile(src.template, chat.Options{BOS: src.bos, EOS: src.eos})
 }
 
-// Warm makes what a first token needs, so that a model for which there is no memory
+// Warm, before the first request, makes what a first token needs, so that a model for which there is no memory
 // fails now, and has weights packed while there is nothing else to do.
 func (m *Model) Warm() error {
 	q := &sequence{request: &request{Request: &textgen.Request{PromptLogprobs: -1}}, tokens: []int32{0}, blocks: []int32{0}}

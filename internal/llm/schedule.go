@@ -112,7 +112,8 @@ func (s *scheduler) next(step []work) []work {
 		used += n
 		s.served[q.Tenant] += n
 	}
-	for i := 0; i < len(s.running) && used < limit; i++ { // extend may preempt the last ones, which come after q, or q itself
+	// A token for each answer. extend may preempt the last ones, which come after q, or q itself.
+	for i := 0; i < len(s.running) && used < limit; i++ {
 		if q := s.running[i]; q.left() == 1 && s.extend(q) {
 			take(q)
 		}
@@ -121,6 +122,7 @@ func (s *scheduler) next(step []work) []work {
 	if padded(several) > several {
 		several -= several % padding // so that nothing is computed in vain
 	}
+	// Prompts that have begun, and what is computed again; then those that wait.
 	for _, q := range s.running {
 		if q.left() > 1 && used < limit {
 			take(q)
