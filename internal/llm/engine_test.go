@@ -144,6 +144,9 @@ func TestAnswersDoNotDependOnOthers(t *testing.T) {
 		if i%6 == 0 {
 			r.N = 3
 		}
+		if i%5 == 0 {
+			r.PromptLogprobs = 0
+		}
 		requests = append(requests, r)
 	}
 	m := newFakeModel(t)
