@@ -96,9 +96,9 @@ func (v level) doubleExp(x, r vec) {
 	n, f, square := v.reg(), v.reg(), v.reg()
 	VMULPD(v.double(math.Log2E), x, n)
 	if v.wide {
-		VRNDSCALEPD(Imm(8), n, n)
+		VRNDSCALEPD(Imm(toEven), n, n)
 	} else {
-		VROUNDPD(Imm(8), n, n)
+		VROUNDPD(Imm(toEven), n, n)
 	}
 	VMOVAPD(x, f)
 	VFNMADD231PD(v.double(math.Ln2), n, f)

@@ -26,10 +26,10 @@ func typedFamily() {
 		v.truths("isNaN", unord, func(x vec) (vec, Op) { return x, x })
 		v.truths("isInf", eqOQ, func(x vec) (vec, Op) { return v.abs(x), bitsConst(plusInf) })
 		for _, size := range []int{2, 4, 8} {
-			v.integerComparison("equal", size, 0)
-			v.integerComparison("greater", size, 6)
+			v.integerComparison("equal", size, intEqual)
+			v.integerComparison("greater", size, intGreater)
 			if size > 2 {
-				v.integerComparison("lessEqual", size, 2)
+				v.integerComparison("lessEqual", size, intLessEqual)
 			}
 		}
 		v.doubleComparison("equal", eqOQ)
@@ -57,9 +57,9 @@ func typedFamily() {
 			v.typed(f.name, f.of, f.size, f.do)
 		}
 		v.doubles("sqrtDouble", func(src Mem, r vec) { VSQRTPD(src, r) })
-		v.doubles("floorDouble", v.rounded(1))
-		v.doubles("ceilDouble", v.rounded(2))
-		v.doubles("roundDouble", v.rounded(0))
+		v.doubles("floorDouble", v.rounded(toFloor))
+		v.doubles("ceilDouble", v.rounded(toCeil))
+		v.doubles("roundDouble", v.rounded(toEven))
 		v.doubleFunctions()
 		v.power()
 		v.remainder("fmod", false)
@@ -158,7 +158,14 @@ func (v level) comparison(name string, predicate int, row bool) {
 	end()
 }
 
-// integerComparison is dst = a ∘ b on rows of signed integers of so many bytes, with a predicate of AVX-512.
+// Predicates of AVX-512 for integers.
+const (
+	intEqual     = 0
+	intLessEqual = 2
+	intGreater   = 6
+)
+
+// integerComparison is dst = a ∘ b on rows of signed integers of so many bytes.
 func (v level) integerComparison(name string, size int, predicate uint8) {
 	of := map[int]string{2: "int16", 4: "int32", 8: "int64"}[size]
 	v.rowComparison(fmt.Sprintf("%sInt%d", name, 8*size), of, size, func(a, b Mem) chosen {
@@ -173,7 +180,7 @@ func (v level) integerComparison(name string, size int, predicate uint8) {
 			VPMOVSXWD(b, y)
 			c := chosen{y: YMM()}
 			VPMOVSXWD(a, c.y)
-			if predicate == 0 {
+			if predicate == intEqual {
 				VPCMPEQD(y, c.y, c.y)
 			} else {
 				VPCMPGTD(y, c.y, c.y)
@@ -190,16 +197,16 @@ func (v level) integerComparison(name string, size int, predicate uint8) {
 			c := chosen{k: K()}
 			VPCMPQ(U8(predicate), b, x, c.k)
 			return c
-		case predicate == 0 && size == 4:
+		case predicate == intEqual && size == 4:
 			VPCMPEQD(b, x, x)
-		case predicate == 0:
+		case predicate == intEqual:
 			VPCMPEQQ(b, x, x)
 		case size == 4:
 			VPCMPGTD(b, x, x)
 		default:
 			VPCMPGTQ(b, x, x)
 		}
-		if predicate == 2 { // what is not greater
+		if predicate == intLessEqual { // what is not greater
 			all := v.reg()
 			VPCMPEQD(all, all, all)
 			VPXOR(all, x, x)
@@ -305,13 +312,13 @@ func (v level) doubles(name string, do func(src Mem, r vec)) {
 	end()
 }
 
-// rounded rounds float64 to integers: to the nearest with mode 0, down with 1, up with 2.
+// rounded is round of float64.
 func (v level) rounded(mode uint64) func(src Mem, r vec) {
 	return func(src Mem, r vec) {
 		if v.wide {
-			VRNDSCALEPD(Imm(8|mode), src, r)
+			VRNDSCALEPD(Imm(mode), src, r)
 		} else {
-			VROUNDPD(Imm(8|mode), src, r)
+			VROUNDPD(Imm(mode), src, r)
 		}
 	}
 }

@@ -235,6 +235,7 @@ const (
 	toEven = 8 + iota
 	toFloor
 	toCeil
+	toZero
 )
 
 func (v level) round(a reg.VecVirtual, mode int) reg.VecVirtual {

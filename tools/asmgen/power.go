@@ -71,8 +71,7 @@ func (v level) remainder(name string, floor bool) {
 	XORQ(count, count)
 	v.wholeLoop(n, func() {
 		x, y := v.load(Mem{Base: a}), v.load(Mem{Base: b})
-		const towardsZero = 11
-		q := v.round(v.div(x, y), towardsZero)
+		q := v.round(v.div(x, y), toZero)
 		r := v.fnma(q, y, x)
 		far := v.pick(v.negative(v.xor(r, x)), v.withSign(v.abs(y), x), v.load(fconst(0)))
 		r = v.withSign(v.abs(v.pick(v.cmp(eqOQ, r, fconst(0)), r, v.add(r, far))), x)
@@ -107,16 +106,16 @@ func (v level) powerOf(x, y reg.VecVirtual) (result, bad reg.VecVirtual) {
 	VANDPS(bitsConst(butSign), x, magnitude)
 	// bad where |x| is no positive normal number, or |y| too large
 	bad = v.narrowReg()
-	VCMPPS(Imm(1), bitsConst(leastNormal), magnitude, bad) // less
-	VCMPPS(Imm(5), bitsConst(plusInf), magnitude, t)       // not less: infinite or NaN
+	VCMPPS(U8(ltOQ), bitsConst(leastNormal), magnitude, bad)
+	VCMPPS(U8(nltUQ), bitsConst(plusInf), magnitude, t)
 	VORPS(t, bad, bad)
 	VANDPS(bitsConst(butSign), y, t)
-	VCMPPS(Imm(5), fconst(1<<30), t, t)
+	VCMPPS(U8(nltUQ), fconst(1<<30), t, t)
 	VORPS(t, bad, bad)
 	// the sign of an odd power; bad where y is not whole and x is below 0
 	VCVTTPS2DQ(y, sign)
 	VCVTDQ2PS(sign, whole)
-	VCMPPS(Imm(4), y, whole, whole) // not whole
+	VCMPPS(U8(neqUQ), y, whole, whole)
 	VANDPS(x, whole, whole)
 	VPSRAD(Imm(31), whole, whole)
 	VORPS(whole, bad, bad)
@@ -170,11 +169,11 @@ func (v level) powerOf(x, y reg.VecVirtual) (result, bad reg.VecVirtual) {
 	// y·y and y·y·y have forms of their own
 	square := v.narrowReg()
 	VMULPS(x, x, square)
-	VCMPPS(Imm(0), fconst(2), y, t)
+	VCMPPS(U8(eqOQ), fconst(2), y, t)
 	VBLENDVPS(t, square, result, result)
 	VANDNPS(bad, t, bad)
 	VMULPS(x, square, square)
-	VCMPPS(Imm(0), fconst(3), y, t)
+	VCMPPS(U8(eqOQ), fconst(3), y, t)
 	VBLENDVPS(t, square, result, result)
 	VANDNPS(bad, t, bad)
 	return result, bad
