@@ -18,6 +18,8 @@
 //   - amx.go, instructions that the assembler doesn't know, and qtiles.go, products of
 //     bytes in AMX's tiles
 //
+// Kernels whose names end in the bits of their registers, 256 and 512, are tiles, those in AVX2 and
+// AVX512 go along rows; whether they need more than that, VNNI say, the tables of dispatch_amd64.go know.
 // lines.go puts the instructions of a step on one line.
 package main
 
