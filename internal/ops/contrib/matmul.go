@@ -200,6 +200,9 @@ func inferNBits(c *op.Infer) error {
 	if size := c.Node.Int("block_size"); bits != 2 && bits != 4 && bits != 8 || size < 1 || size*bits%8 != 0 {
 		return fmt.Errorf("bits is %d and block_size %d, expected 2, 4 or 8 bits and blocks of whole bytes", bits, size)
 	}
+	if bias, ok := c.Input(5).Shape.Ints(); ok && c.Input(5).Present && tensor.Count(bias) != c.Node.Int("N") {
+		return fmt.Errorf("bias has shape %v, expected N = %d numbers", bias, c.Node.Int("N"))
+	}
 	s := c.In[0].Shape
 	if s != nil && len(s) == 0 {
 		return fmt.Errorf("A is a scalar, expected K = %d columns", c.Node.Int("K"))

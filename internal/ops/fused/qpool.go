@@ -55,6 +55,7 @@ func (qGlobalAveragePoolCases) Cases() []op.Case {
 		{Name: "values", In: []*tensor.Tensor{tensor.FromSlice([]uint8{1, 2, 9, 8}, 1, 1, 2, 2)}, Attrs: attrs(0), Out: []*tensor.Tensor{tensor.FromSlice([]uint8{11}, 1, 1, 1, 1)}},
 		{Name: "channels first", In: []*tensor.Tensor{bytesOf[uint8](2, 5, 7, 7)}, Attrs: attrs(0)},
 		{Name: "channels last", In: []*tensor.Tensor{bytesOf[uint8](2, 7, 9, 37)}, Attrs: attrs(1)},
+		{Name: "no images", In: []*tensor.Tensor{bytesOf[uint8](0, 5, 7, 7)}, Attrs: attrs(0), Out: []*tensor.Tensor{bytesOf[uint8](0, 5, 1, 1)}},
 	}
 }
 
@@ -175,7 +176,7 @@ func newMean(n *ir.Node, x []int, dt dtype.Type) *meanKernel {
 }
 
 func qMeanRef(c *op.Call) error {
-	if c.In[0].Len() == 0 {
+	if c.In[0].Len() == 0 && c.In[0].Shape[0] > 0 {
 		return fmt.Errorf("X is %s: nothing to average", c.In[0])
 	}
 	return newMean(c.Node, c.In[0].Shape, c.In[0].DType).Run(c)

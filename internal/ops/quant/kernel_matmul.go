@@ -38,7 +38,7 @@ func newMatMulKernel(p *op.Prep, b, zeroA, zeroB int) (*matMulKernel, error) {
 	if err != nil {
 		return nil, err
 	}
-	if m.M*m.N*m.K == 0 || p.Has(zeroA) && tensor.Count(p.InShape(zeroA)) != 1 {
+	if m.M*m.N*m.K == 0 || tensor.Count(p.OutShape(0)) == 0 || p.Has(zeroA) && tensor.Count(p.InShape(zeroA)) != 1 {
 		return nil, nil
 	}
 	zb := 1

@@ -64,6 +64,8 @@ func (qlinearMatMulCases) Cases() []op.Case {
 			Out: []*tensor.Tensor{tensor.FromSlice([]uint8{168, 115, 255, 1, 66, 151}, 2, 3)}},
 		{Name: "per column", In: []*tensor.Tensor{quants[int8](3, 40), s(.01), tensor.Scalar[int8](3), quants[int8](40, 5), tensor.FromSlice([]float32{.01, .02, .03, .04, .05}),
 			tensor.FromSlice([]int8{0, 0, 1, -2, 0}), s(.09), tensor.Scalar[int8](-7)}},
+		{Name: "no matrices", In: []*tensor.Tensor{quants[uint8](0, 3, 5), s(.01), tensor.Scalar[uint8](3), quants[uint8](0, 5, 4), s(.02), tensor.Scalar[uint8](9), s(.09), tensor.Scalar[uint8](7)},
+			Out: []*tensor.Tensor{quants[uint8](0, 3, 4)}},
 	}
 }
 
