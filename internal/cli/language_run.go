@@ -3,6 +3,7 @@ package cli
 import (
 	"bufio"
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -63,6 +64,18 @@ type talk struct {
 	template *chat.Template // nil continues texts
 	history  []chat.Message
 	out, err io.Writer
+	json     bool
+}
+
+// answerReport is what run --json prints of a language model's answer.
+type answerReport struct {
+	Text         string         `json:"text"`
+	Finish       textgen.Finish `json:"finish_reason"`
+	PromptTokens int            `json:"prompt_tokens"`
+	CachedTokens int            `json:"cached_tokens"`
+	Tokens       int            `json:"completion_tokens"`
+	FirstTokenMS float64        `json:"first_token_ms"`
+	LatencyMS    float64        `json:"latency_ms"`
 }
 
 // runLanguage answers a prompt, or talks.
@@ -78,7 +91,7 @@ func (f *runFlags) runLanguage(cmd *cobra.Command, e *env, path string, prompt [
 		return err
 	}
 	defer closeModel()
-	t := &talk{model: m, flags: &f.samplingFlags, out: e.out, err: e.err}
+	t := &talk{model: m, flags: &f.samplingFlags, out: e.out, err: e.err, json: f.json}
 	if cmd.Flags().Changed("seed") {
 		t.seed = &f.seed
 	}
@@ -96,10 +109,10 @@ func (f *runFlags) runLanguage(cmd *cobra.Command, e *env, path string, prompt [
 		prompt = []string{strings.TrimSuffix(string(b), "\n")}
 	}
 	if len(prompt) > 0 {
-		if err := t.say(cmd.Context(), prompt[0]); err != nil {
-			return err
-		}
-		return nil
+		return t.say(cmd.Context(), prompt[0])
+	}
+	if f.json {
+		return misusef("--json is for one answer: give a PROMPT")
 	}
 	return t.converse(cmd.Context(), e.in)
 }
@@ -112,7 +125,7 @@ func (t *talk) clear() {
 	}
 }
 
-// say asks for an answer and prints it as it comes.
+// say asks for an answer and prints it as it comes, or all at once as JSON.
 func (t *talk) say(ctx context.Context, text string) error {
 	if !utf8.ValidString(text) {
 		return errors.New("the prompt is not valid UTF-8")
@@ -124,18 +137,28 @@ func (t *talk) say(ctx context.Context, text string) error {
 	r := &textgen.Request{Prompt: ids, MaxTokens: t.flags.maxTokens, Logprobs: -1, PromptLogprobs: -1,
 		Sampling: textgen.Sampling{Temperature: t.flags.temperature, TopP: t.flags.topP, TopK: t.flags.topK, Seed: t.seed}}
 	var answer strings.Builder
+	var finish textgen.Finish
 	start := time.Now()
-	usage, err := t.model.Generate(ctx, r, func(e *textgen.Event) error {
+	usage, err := t.model.Generate(ctx, r, func(e *textgen.Event) (err error) {
 		answer.WriteString(e.Text)
-		_, err := io.WriteString(t.out, e.Text)
+		finish = e.Finish
+		if !t.json {
+			_, err = io.WriteString(t.out, e.Text)
+		}
 		return err
 	})
-	fmt.Fprintln(t.out)
+	if !t.json {
+		fmt.Fprintln(t.out)
+	}
 	if t.template != nil {
 		t.history = append(t.history, chat.Message{Role: "assistant", Content: answer.String()})
 	}
 	if err != nil {
 		return err
+	}
+	if t.json {
+		return json.NewEncoder(t.out).Encode(answerReport{answer.String(), finish, usage.PromptTokens, usage.CachedTokens, usage.GeneratedTokens,
+			milliseconds(usage.FirstToken), milliseconds(usage.Total)})
 	}
 	rest := time.Since(start) - usage.FirstToken
 	speed := ""
@@ -143,9 +166,11 @@ func (t *talk) say(ctx context.Context, text string) error {
 		speed = fmt.Sprintf(", then %.1f a second", float64(usage.GeneratedTokens-1)/rest.Seconds())
 	}
 	fmt.Fprintf(t.err, "[%d tokens of prompt (%d known), first token after %.0f ms, %d tokens%s]\n", usage.PromptTokens, usage.CachedTokens,
-		float64(usage.FirstToken.Microseconds())/1e3, usage.GeneratedTokens, speed)
+		milliseconds(usage.FirstToken), usage.GeneratedTokens, speed)
 	return nil
 }
+
+func milliseconds(d time.Duration) float64 { return float64(d.Microseconds()) / 1e3 }
 
 // prompt is the tokens of the conversation with the user's next message.
 func (t *talk) prompt(text string) ([]int32, error) {

@@ -34,6 +34,14 @@ func TestRunLanguageModel(t *testing.T) {
 			t.Errorf("%v: status %d, %q, %q", args, status, out, errs)
 		}
 	}
+	status, out, errs := salver("", "run", m, "Once upon a time", "--max-tokens", "20", "--json")
+	var report answerReport
+	if err := json.Unmarshal([]byte(out), &report); err != nil || status != exitOK || errs != "" {
+		t.Errorf("--json: status %d, %v, %q, %q", status, err, out, errs)
+	}
+	if !strings.HasPrefix(report.Text, want) || report.Finish != "length" || report.PromptTokens != 5 || report.Tokens != 20 || report.LatencyMS < report.FirstTokenMS {
+		t.Errorf("--json: %+v", report)
+	}
 	_, first, _ := salver("", "run", m, "The", "--max-tokens", "30", "--temperature", "1", "--seed", "7")
 	_, again, _ := salver("", "run", m, "The", "--max-tokens", "30", "--temperature", "1", "--seed", "7", "--threads", "1")
 	_, other, _ := salver("", "run", m, "The", "--max-tokens", "30", "--temperature", "1", "--seed", "8")

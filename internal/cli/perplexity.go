@@ -27,8 +27,9 @@ func newPerplexity(e *env) *cobra.Command {
 		Short: "Measure how well a language model predicts a text",
 		Long: `Computes the perplexity of a language model on the file TEXT: e to the mean negative
 log-likelihood of its tokens. The text is cut into windows of --window tokens, which begin
---stride tokens apart; each token but the first is counted once, in the window where it has
-the most tokens before it.`,
+--stride tokens apart; a token is counted once, in the window where it has the most tokens
+before it. One that has none before it in any window is not counted: the first of the text,
+and of each window where they do not overlap.`,
 		Example: "  salver perplexity model.gguf wiki.txt\n  salver perplexity model.gguf wiki.txt --window 512 --stride 256 --json",
 		Args:    cobra.ExactArgs(2),
 		RunE:    func(cmd *cobra.Command, args []string) error { return f.measure(cmd.Context(), e, args[0], args[1]) },
