@@ -127,7 +127,7 @@ func (k *qconvChannels) store() {
 		for _, a := range row {
 			VCVTDQ2PS(a, a)
 			VMULPS(s, a, a)
-			VMINPS(most, a, a)
+			VMINPS(a, most, a) // a NaN stays, and becomes the least
 			VCVTPS2DQ(a, a)
 		}
 	}

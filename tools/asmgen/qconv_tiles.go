@@ -258,7 +258,7 @@ func (k *qconvStrip) scaled(v [4]reg.VecVirtual, px stripPixels, scale [2]reg.Ve
 // narrow rounds and saturates two pixels, and stores them.
 func (k *qconvStrip) narrow(v [4]reg.VecVirtual, px stripPixels) {
 	for _, x := range v {
-		VMINPS(k.most, x, x)
+		VMINPS(x, k.most, x) // a NaN stays, and becomes the least
 		VCVTPS2DQ(x, x)
 	}
 	VPACKSSDW(v[1], v[0], v[0])

@@ -102,7 +102,13 @@ func (t *tile) added(v float32, z uint8) float32 {
 	return (float32(mid*t.midScale) + float32((r-t.resZero)*t.resScale)) / t.yScale
 }
 
-func clamp(v, lo, hi float32) float32 { return min(max(v, lo), hi) }
+// clamp limits v; a NaN becomes the least, as in vectors.
+func clamp(v, lo, hi float32) float32 {
+	if !(v >= lo) {
+		return lo
+	}
+	return min(v, hi)
+}
 
 func largestOf[T uint8 | int8](dst, src *byte, n int) {
 	d, s := view[T](unsafe.Pointer(dst), n), view[T](unsafe.Pointer(src), n)

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"math"
 	"math/rand/v2"
 	"testing"
 	"unsafe"
@@ -270,6 +271,26 @@ func TestOneThreadNeedsNoMore(t *testing.T) {
 				t.Errorf("%v: the output differs", level)
 			}
 		}
+	}
+}
+
+// TestScaleWithoutNumber: what is no number gives the least at all levels.
+func TestScaleWithoutNumber(t *testing.T) {
+	rng := rand.New(rand.NewPCG(13, 14))
+	for _, p := range []Params{
+		{In: 24, Out: 19, Kernel: []int{3, 3}},
+		{In: 19, Out: 19, Groups: 19, Kernel: []int{3, 3}},
+		{In: 24, Out: 19, Kernel: []int{1, 1}, Residual: &Residual{Scale: .03, Mid: Format{Zero: 128}, MidHi: 255, MidScale: .02, OutScale: .04}},
+	} {
+		p.Output, p.Hi = Format{Zero: 255}, 255
+		l := newLayer(t, rng, p, 1, 7, 8)
+		for i, x := range []float64{math.NaN(), math.Inf(1), math.Inf(-1)} {
+			l.weights.Scale[3*i] = float32(x)
+		}
+		if err := Reference(l.Params, l.n, l.h, l.w, l.x, l.weights, l.z, l.want); err != nil {
+			t.Fatal(err)
+		}
+		l.check(t, threads(t))
 	}
 }
 

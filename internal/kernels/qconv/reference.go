@@ -64,8 +64,11 @@ func (f Format) number(b byte) int32 {
 	return int32(b)
 }
 
-// nearest is round(v) + zero, at least lo and at most hi.
+// nearest is round(v) + zero, at least lo and at most hi; of a NaN lo.
 func nearest(v float32, zero, lo, hi int32) int32 {
+	if v != v {
+		return lo
+	}
 	return int32(min(max(math.RoundToEven(float64(v))+float64(zero), float64(lo)), float64(hi)))
 }
 
