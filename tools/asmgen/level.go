@@ -24,8 +24,6 @@ var (
 	rowLevels = []level{avx2, avx512}
 )
 
-type rows = level // in qgemm_gelu.go
-
 func (v level) suffix() string {
 	if v.wide {
 		return "AVX512"

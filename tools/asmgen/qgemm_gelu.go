@@ -51,7 +51,7 @@ func geluCubic(part int) (c [4]float64) {
 
 // of applies it in place; a NaN stays.
 func (g *tableGelu) of(x ...vec) {
-	v := rows{wide: true}
+	v := avx512
 	for i := range x {
 		a := v.abs(x[i])
 		near := v.atMost(a, fconst(geluStep*(geluParts-1)))

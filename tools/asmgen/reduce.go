@@ -56,7 +56,7 @@ func reduceFamily() {
 
 // anyNaN gathers where a NaN was seen.
 type anyNaN struct {
-	v   rows
+	v   level
 	k   reg.OpmaskVirtual
 	y   vec
 	off bool
