@@ -9,26 +9,32 @@ import (
 	"github.com/mmcloughlin/avo/reg"
 )
 
-// activations of a finished piece of output.
+// activations of a finished piece of output, each with what it loads before the loop.
 var activations = []struct {
-	name string
-	body func(l vectorLevel, x, alpha vec) vec
+	name  string
+	begin func(l vectorLevel) func(x vec) vec
 }{
-	{"LeakyRelu", func(l vectorLevel, x, alpha vec) vec { return l.leakyRelu(x, alpha) }},
-	{"HardSwish", func(l vectorLevel, x, _ vec) vec { return l.hardSwish(x) }},
-	{"Sigmoid", func(l vectorLevel, x, _ vec) vec { return l.quickSigmoid(x) }},
-	{"Silu", func(l vectorLevel, x, _ vec) vec { return l.mul(l.quickSigmoid(x), x) }},
+	{"LeakyRelu", func(l vectorLevel) func(x vec) vec {
+		alpha, zero := l.param("alpha"), l.zero()
+		return func(x vec) vec { return l.leakyRelu(x, alpha, zero) }
+	}},
+	{"HardSwish", func(l vectorLevel) func(x vec) vec {
+		zero, one := l.zero(), l.load(fconst(1))
+		return func(x vec) vec { return l.hardSwish(x, zero, one) }
+	}},
+	{"Sigmoid", func(l vectorLevel) func(x vec) vec { return l.quickSigmoid }},
+	{"Silu", func(l vectorLevel) func(x vec) vec { return func(x vec) vec { return l.mul(l.quickSigmoid(x), x) } }},
 }
 
 // activate writes y = f(x) in place over n floats, a multiple of the vector.
-func (l vectorLevel) activate(name string, f func(l vectorLevel, x, alpha vec) vec) {
+func (l vectorLevel) activate(name string, begin func(l vectorLevel) func(x vec) vec) {
 	TEXT(fmt.Sprintf("activate%s%s", name, l.suffix()), NOSPLIT, "func(x *byte, n int, alpha float32)")
 	Doc("applies " + name + " to n floats, a multiple of the vector's, in place.")
 	Pragma("noescape")
 	p, n := arg("x"), arg("n")
-	alpha := l.param("alpha")
+	f := begin(l)
 	Label("loop")
-	l.store(f(l, l.load(Mem{Base: p}), alpha), Mem{Base: p})
+	l.store(f(l.load(Mem{Base: p})), Mem{Base: p})
 	ADDQ(step(l.bytes()), p)
 	SUBQ(step(l.width()), n)
 	JG(LabelRef("loop"))

@@ -23,7 +23,7 @@ func convFamily() {
 			l.reductionTile(depthwise, mr)
 		}
 		for _, f := range activations {
-			l.activate(f.name, f.body)
+			l.activate(f.name, f.begin)
 		}
 		l.transpose()
 		l.winograd()

@@ -68,12 +68,12 @@ var unaries = []unaryFunc{
 	{"geluTanh", 0, 1, plain(level.geluTanh)},
 	{"silu", 1, 1, func(v level, x vec, p []vec) vec { return v.silu(x, p[0]) }},
 	{"hardSigmoid", 2, 1, func(v level, x vec, p []vec) vec { return v.unit(v.add(v.mul(x, p[0]), p[1])) }},
-	{"hardSwish", 0, 1, plain(level.hardSwish)},
+	{"hardSwish", 0, 1, plain(func(v level, x vec) vec { return v.hardSwish(x, v.load(fconst(0)), v.load(fconst(1))) })},
 	{"mish", 0, 1, plain(level.mish)},
 	{"softplus", 0, 1, plain(level.softplus)},
 	{"softsign", 0, 1, plain(func(v level, x vec) vec { return v.div(x, v.add(v.abs(x), fconst(1))) })},
 	{"elu", 3, 1, func(v level, x vec, p []vec) vec { return v.elu(x, p[0], p[1], p[2]) }},
-	{"leakyRelu", 1, 2, func(v level, x vec, p []vec) vec { return v.leakyRelu(x, p[0]) }},
+	{"leakyRelu", 1, 2, func(v level, x vec, p []vec) vec { return v.leakyRelu(x, p[0], fconst(0)) }},
 	{"thresholdedRelu", 1, 2, func(v level, x vec, p []vec) vec {
 		return v.pick(v.cmp(nleUQ, x, p[0]), x, v.load(fconst(0)))
 	}},
@@ -107,7 +107,7 @@ var binaries = []struct {
 	{"div", func(v level, a, b vec) vec { return v.div(a, b) }},
 	{"min", func(v level, a, b vec) vec { return v.pick(v.cmp(unord, a, a), a, v.min(a, b)) }},
 	{"max", func(v level, a, b vec) vec { return v.pick(v.cmp(unord, a, a), a, v.max(a, b)) }},
-	{"prelu", level.leakyRelu},
+	{"prelu", func(v level, a, b vec) vec { return v.leakyRelu(a, b, fconst(0)) }},
 }
 
 // binary writes the forms row∘row, row∘value and value∘row.

@@ -440,13 +440,13 @@ func (v level) elu(x, a, b, c reg.VecVirtual) reg.VecVirtual {
 	return v.pick(v.cmp(gtOQ, x, fconst(0)), right, left)
 }
 
-// leakyRelu is x·alpha where x is below 0, else x.
-func (v level) leakyRelu(x, alpha reg.VecVirtual) reg.VecVirtual {
-	return v.pick(v.cmp(ltOQ, x, fconst(0)), v.mul(x, alpha), x)
+// leakyRelu is x·alpha where x is below zero, else x. Here and in hardSwish loops may load 0 and 1 once.
+func (v level) leakyRelu(x, alpha reg.VecVirtual, zero Op) reg.VecVirtual {
+	return v.pick(v.cmp(ltOQ, x, zero), v.mul(x, alpha), x)
 }
 
-func (v level) hardSwish(x reg.VecVirtual) reg.VecVirtual {
-	return v.mul(x, v.unit(v.add(v.mul(x, fconst(1.0/6)), fconst(0.5))))
+func (v level) hardSwish(x, zero, one reg.VecVirtual) reg.VecVirtual {
+	return v.mul(x, v.min(one, v.max(zero, v.add(v.mul(x, fconst(1.0/6)), fconst(0.5)))))
 }
 
 // unit limits x to [0, 1].

@@ -5776,40 +5776,39 @@ TEXT ·activateLeakyRelu512(SB), NOSPLIT, $0-20
 	MOVQ         x+0(FP), AX
 	MOVQ         n+8(FP), CX
 	VBROADCASTSS alpha+16(FP), Z0
+	VPXORD Z1, Z1, Z1
 
 loop:
-	VMOVUPS (AX), Z1; VCMPPS.BCST $0x11, word00000000<>+0(SB), Z1, K1; VMULPS Z0, Z1, Z2; VBLENDMPS Z2, Z1, K1, Z3
-	VMOVUPS Z3, (AX)
+	VMOVUPS (AX), Z2; VCMPPS $0x11, Z1, Z2, K1; VMULPS Z0, Z2, Z3; VBLENDMPS Z3, Z2, K1, Z4; VMOVUPS Z4, (AX)
 	ADDQ $0x00000040, AX; SUBQ $0x00000010, CX
-	JG          loop
+	JG        loop
 	VZEROUPPER
 	RET
-
-DATA word00000000<>+0(SB)/4, $0x00000000
-DATA word00000000<>+4(SB)/4, $0x00000000
-DATA word00000000<>+8(SB)/4, $0x00000000
-DATA word00000000<>+12(SB)/4, $0x00000000
-DATA word00000000<>+16(SB)/4, $0x00000000
-DATA word00000000<>+20(SB)/4, $0x00000000
-DATA word00000000<>+24(SB)/4, $0x00000000
-DATA word00000000<>+28(SB)/4, $0x00000000
-GLOBL word00000000<>(SB), RODATA|NOPTR, $32
 
 // func activateHardSwish512(x *byte, n int, alpha float32)
 // Requires: AVX, AVX512F
 TEXT ·activateHardSwish512(SB), NOSPLIT, $0-20
 	MOVQ         x+0(FP), AX
 	MOVQ         n+8(FP), CX
-	VBROADCASTSS alpha+16(FP), Z0
+	VPXORD Z0, Z0, Z0; VBROADCASTSS word3f800000<>+0(SB), Z1
 
 loop:
-	VMOVUPS (AX), Z0; VMULPS.BCST word3e2aaaab<>+0(SB), Z0, Z1; VADDPS.BCST word3f000000<>+0(SB), Z1, Z1
-	VBROADCASTSS word00000000<>+0(SB), Z2; VMAXPS Z1, Z2, Z1; VBROADCASTSS word3f800000<>+0(SB), Z2; VMINPS Z1, Z2, Z1
-	VMULPS Z1, Z0, Z0; VMOVUPS Z0, (AX)
+	VMOVUPS (AX), Z2; VMULPS.BCST word3e2aaaab<>+0(SB), Z2, Z3; VADDPS.BCST word3f000000<>+0(SB), Z3, Z3; VMAXPS Z3, Z0, Z3
+	VMINPS Z3, Z1, Z3; VMULPS Z3, Z2, Z2; VMOVUPS Z2, (AX)
 	ADDQ $0x00000040, AX; SUBQ $0x00000010, CX
-	JG           loop
+	JG          loop
 	VZEROUPPER
 	RET
+
+DATA word3f800000<>+0(SB)/4, $0x3f800000
+DATA word3f800000<>+4(SB)/4, $0x3f800000
+DATA word3f800000<>+8(SB)/4, $0x3f800000
+DATA word3f800000<>+12(SB)/4, $0x3f800000
+DATA word3f800000<>+16(SB)/4, $0x3f800000
+DATA word3f800000<>+20(SB)/4, $0x3f800000
+DATA word3f800000<>+24(SB)/4, $0x3f800000
+DATA word3f800000<>+28(SB)/4, $0x3f800000
+GLOBL word3f800000<>(SB), RODATA|NOPTR, $32
 
 DATA word3e2aaaab<>+0(SB)/4, $0x3e2aaaab
 DATA word3e2aaaab<>+4(SB)/4, $0x3e2aaaab
@@ -5831,22 +5830,11 @@ DATA word3f000000<>+24(SB)/4, $0x3f000000
 DATA word3f000000<>+28(SB)/4, $0x3f000000
 GLOBL word3f000000<>(SB), RODATA|NOPTR, $32
 
-DATA word3f800000<>+0(SB)/4, $0x3f800000
-DATA word3f800000<>+4(SB)/4, $0x3f800000
-DATA word3f800000<>+8(SB)/4, $0x3f800000
-DATA word3f800000<>+12(SB)/4, $0x3f800000
-DATA word3f800000<>+16(SB)/4, $0x3f800000
-DATA word3f800000<>+20(SB)/4, $0x3f800000
-DATA word3f800000<>+24(SB)/4, $0x3f800000
-DATA word3f800000<>+28(SB)/4, $0x3f800000
-GLOBL word3f800000<>(SB), RODATA|NOPTR, $32
-
 // func activateSigmoid512(x *byte, n int, alpha float32)
 // Requires: AVX, AVX512F
 TEXT ·activateSigmoid512(SB), NOSPLIT, $0-20
-	MOVQ         x+0(FP), AX
-	MOVQ         n+8(FP), CX
-	VBROADCASTSS alpha+16(FP), Z0
+	MOVQ x+0(FP), AX
+	MOVQ n+8(FP), CX
 
 loop:
 	VMOVUPS (AX), Z0; VMOVUPS vector_c2b1999a<>+0(SB), Z1; VMAXPS Z0, Z1, Z0
@@ -6119,9 +6107,8 @@ GLOBL vector_40000000<>(SB), RODATA|NOPTR, $64
 // func activateSilu512(x *byte, n int, alpha float32)
 // Requires: AVX, AVX512F
 TEXT ·activateSilu512(SB), NOSPLIT, $0-20
-	MOVQ         x+0(FP), AX
-	MOVQ         n+8(FP), CX
-	VBROADCASTSS alpha+16(FP), Z0
+	MOVQ x+0(FP), AX
+	MOVQ n+8(FP), CX
 
 loop:
 	VMOVUPS (AX), Z0; VMOVUPS vector_c2b1999a<>+0(SB), Z3; VMAXPS Z0, Z3, Z1
@@ -13304,10 +13291,10 @@ TEXT ·activateLeakyRelu256(SB), NOSPLIT, $0-20
 	MOVQ         x+0(FP), AX
 	MOVQ         n+8(FP), CX
 	VBROADCASTSS alpha+16(FP), Y0
+	VXORPS Y1, Y1, Y1
 
 loop:
-	VMOVUPS (AX), Y1; VCMPPS $0x11, word00000000<>+0(SB), Y1, Y2; VMULPS Y0, Y1, Y3; VBLENDVPS Y2, Y3, Y1, Y1
-	VMOVUPS Y1, (AX)
+	VMOVUPS (AX), Y2; VCMPPS $0x11, Y1, Y2, Y3; VMULPS Y0, Y2, Y4; VBLENDVPS Y3, Y4, Y2, Y2; VMOVUPS Y2, (AX)
 	ADDQ $0x00000020, AX; SUBQ $0x00000008, CX
 	JG        loop
 	VZEROUPPER
@@ -13316,14 +13303,13 @@ loop:
 // func activateHardSwish256(x *byte, n int, alpha float32)
 // Requires: AVX
 TEXT ·activateHardSwish256(SB), NOSPLIT, $0-20
-	MOVQ         x+0(FP), AX
-	MOVQ         n+8(FP), CX
-	VBROADCASTSS alpha+16(FP), Y0
+	MOVQ    x+0(FP), AX
+	MOVQ    n+8(FP), CX
+	VXORPS Y0, Y0, Y0; VMOVUPS word3f800000<>+0(SB), Y1
 
 loop:
-	VMOVUPS (AX), Y0; VMULPS word3e2aaaab<>+0(SB), Y0, Y1; VADDPS word3f000000<>+0(SB), Y1, Y1
-	VMOVUPS word00000000<>+0(SB), Y2; VMAXPS Y1, Y2, Y1; VMOVUPS word3f800000<>+0(SB), Y2; VMINPS Y1, Y2, Y1
-	VMULPS Y1, Y0, Y0; VMOVUPS Y0, (AX)
+	VMOVUPS (AX), Y2; VMULPS word3e2aaaab<>+0(SB), Y2, Y3; VADDPS word3f000000<>+0(SB), Y3, Y3; VMAXPS Y3, Y0, Y3
+	VMINPS Y3, Y1, Y3; VMULPS Y3, Y2, Y2; VMOVUPS Y2, (AX)
 	ADDQ $0x00000020, AX; SUBQ $0x00000008, CX
 	JG      loop
 	VZEROUPPER
@@ -13332,9 +13318,8 @@ loop:
 // func activateSigmoid256(x *byte, n int, alpha float32)
 // Requires: AVX, AVX2, FMA3
 TEXT ·activateSigmoid256(SB), NOSPLIT, $0-20
-	MOVQ         x+0(FP), AX
-	MOVQ         n+8(FP), CX
-	VBROADCASTSS alpha+16(FP), Y0
+	MOVQ x+0(FP), AX
+	MOVQ n+8(FP), CX
 
 loop:
 	VMOVUPS (AX), Y0; VMOVUPS vector_c2b1999a<>+0(SB), Y1; VMAXPS Y0, Y1, Y0
@@ -13372,9 +13357,8 @@ GLOBL vector_0000007f<>(SB), RODATA|NOPTR, $64
 // func activateSilu256(x *byte, n int, alpha float32)
 // Requires: AVX, AVX2, FMA3
 TEXT ·activateSilu256(SB), NOSPLIT, $0-20
-	MOVQ         x+0(FP), AX
-	MOVQ         n+8(FP), CX
-	VBROADCASTSS alpha+16(FP), Y0
+	MOVQ x+0(FP), AX
+	MOVQ n+8(FP), CX
 
 loop:
 	VMOVUPS (AX), Y0; VMOVUPS vector_c2b1999a<>+0(SB), Y3; VMAXPS Y0, Y3, Y1
