@@ -473,7 +473,7 @@ func TestNBits(t *testing.T) {
 				if err != nil {
 					t.Fatal(err)
 				}
-				for _, m := range []int{1, 3, 7, 19} {
+				for _, m := range []int{1, 2, 3, 7, 19, 40} {
 					x := noise(m*k, 5)
 					want := make([]float32, m*n)
 					Reference(want, c.f, m, n, k, x, rows)
