@@ -65,3 +65,18 @@ func TestEqualScores(t *testing.T) {
 		t.Errorf("%v, expected %v", got, want)
 	}
 }
+
+// Of a vocabulary without a piece for unknown characters these are left out before merging,
+// and their neighbours are merged, as tokenizers does.
+func TestNeighboursOfCharactersLeftOut(t *testing.T) {
+	tok, err := FromFolder(fstest.MapFS{"tokenizer.json": {Data: []byte(
+		`{"pre_tokenizer":{"type":"Metaspace","replacement":"▁","prepend_scheme":"never","split":false},"model":{"type":"BPE","vocab":{"x":0,"▁":1,"x▁":2},"merges":[["x","▁"]]}}`)}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for text, want := range map[string][]int32{"xé ": {2}, "x ": {2}, "é x": {1, 0}, "xéx é ": {0, 2, 1}} {
+		if got := tok.Encode(text, EncodeOptions{}); !slices.Equal(got, want) {
+			t.Errorf("%q: %v, expected %v", text, got, want)
+		}
+	}
+}

@@ -356,7 +356,8 @@ func (m *hfModel) bytewise(v *model.Vocab, o *model.BPEOptions) bool {
 	return true
 }
 
-// cutAtMarks makes words of texts that are not cut, where that changes nothing.
+// cutAtMarks makes words of texts that are not cut, where that changes nothing. It would
+// where unknown characters are left out, since what stands beside them is merged then.
 func (m *hfModel) cutAtMarks(o model.BPEOptions) {
 	t := m.t
 	if len(t.steps) == 1 {
@@ -364,7 +365,7 @@ func (m *hfModel) cutAtMarks(o model.BPEOptions) {
 			return
 		}
 	}
-	if len(t.steps) < 2 && o.Alphabet == nil && o.Prefix == "" && o.Suffix == "" && o.Whole == nil &&
+	if len(t.steps) < 2 && o.Alphabet == nil && o.Prefix == "" && o.Suffix == "" && o.Whole == nil && o.Unknown != model.None &&
 		t.vocab.ID(normalize.Mark) != model.None {
 		t.steps = append(t.steps, beforeMarks(m.pieces))
 	}
