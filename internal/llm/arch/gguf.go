@@ -15,8 +15,8 @@ func FromGGUF(meta map[string]any) (*Config, error) {
 	m := &metadata{meta: meta, prefix: name + ".", read: map[string]bool{}}
 	c := &Config{
 		Architecture: name,
-		Layers:       m.int("block_count", 0), Hidden: m.int("embedding_length", 0), Heads: m.int("attention.head_count", 0),
-		FFN: m.int("feed_forward_length", 0), Context: m.int("context_length", 0),
+		Layers:       m.needed("block_count"), Hidden: m.needed("embedding_length"), Heads: m.needed("attention.head_count"),
+		FFN: m.int("feed_forward_length", 0), Context: m.needed("context_length"),
 		Experts: m.int("expert_count", 0), ExpertsUsed: m.int("expert_used_count", 0),
 		ExpertFFN: m.int("expert_feed_forward_length", 0), SharedFFN: m.int("expert_shared_feed_forward_length", 0), NormExperts: true,
 		Activation:  "silu",

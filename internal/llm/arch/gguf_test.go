@@ -76,3 +76,13 @@ func TestGGUFConfigsRefused(t *testing.T) {
 		}
 	}
 }
+
+func TestGGUFConfigNeeds(t *testing.T) {
+	for _, key := range []string{"llama.block_count", "llama.embedding_length", "llama.attention.head_count", "llama.context_length"} {
+		meta := llamaMetadata(nil)
+		delete(meta, key)
+		if _, err := FromGGUF(meta); err == nil || !strings.Contains(err.Error(), key+" is missing") {
+			t.Errorf("without %s: %v, expected an error that says so", key, err)
+		}
+	}
+}

@@ -83,6 +83,14 @@ func (m *metadata) int(key string, otherwise int) int {
 	return int(f)
 }
 
+// needed is a number that every model has.
+func (m *metadata) needed(key string) int {
+	if _, ok := m.meta[m.prefix+key]; !ok {
+		m.fail("%s%s is missing, expected a number", m.prefix, key)
+	}
+	return m.int(key, 0)
+}
+
 // plain is a number whose key has no prefix.
 func (m *metadata) plain(key string, otherwise float64) float64 {
 	if f, ok := number(m.meta[key]); ok {
