@@ -11,7 +11,7 @@ func init() { families["blockq"] = blockq }
 // blockq writes the kernels of internal/kernels/blockq, where dispatch.go says
 // what each must do, and layout.go how weights are packed.
 func blockq() {
-	for _, v := range []bqLevel{{}, {wide: true}} {
+	for _, v := range []bqLevel{{avx2}, {avx512}} {
 		for i := range bqFormats {
 			f := &bqFormats[i]
 			if !v.wide && !f.alwaysDirect() {
@@ -194,9 +194,9 @@ func (f *bqFormat) scaleBytes() int {
 
 func (f *bqFormat) groupBytes() int { return f.scaleBytes() + 64*(f.low+f.high) }
 
-// bqLevel is AVX2, which does the 16 columns of a panel in two halves, or
-// AVX-512 with VNNI.
-type bqLevel struct{ wide bool }
+// bqLevel is AVX2, which does the 16 columns of a panel in two halves, or AVX-512 with
+// VNNI. Its operations are on integers, and name where their results go.
+type bqLevel struct{ level }
 
 func (v bqLevel) suffix() string {
 	if v.wide {
@@ -221,50 +221,17 @@ func (v bqLevel) halves() int {
 	return 2
 }
 
-func (v bqLevel) reg() reg.VecVirtual {
-	if v.wide {
-		return ZMM()
-	}
-	return YMM()
-}
-
 func (v bqLevel) zeroed() reg.VecVirtual {
 	r := v.reg()
 	v.clear(r)
 	return r
 }
 
-func (v bqLevel) clear(r reg.VecVirtual) {
-	if v.wide {
-		VPXORD(r, r, r)
-		return
-	}
-	VPXOR(r, r, r)
-}
+func (v bqLevel) clear(r reg.VecVirtual) { v.xor(r, r, r) }
 
-func (v bqLevel) and(b Op, a, dst reg.VecVirtual) {
-	if v.wide {
-		VPANDD(b, a, dst)
-		return
-	}
-	VPAND(b, a, dst)
-}
-
-func (v bqLevel) or(b Op, a, dst reg.VecVirtual) {
-	if v.wide {
-		VPORD(b, a, dst)
-		return
-	}
-	VPOR(b, a, dst)
-}
-
-func (v bqLevel) xor(b Op, a, dst reg.VecVirtual) {
-	if v.wide {
-		VPXORD(b, a, dst)
-		return
-	}
-	VPXOR(b, a, dst)
-}
+func (v bqLevel) and(b Op, a, dst reg.VecVirtual) { v.bits(VPAND, VPANDD)(b, a, dst) }
+func (v bqLevel) or(b Op, a, dst reg.VecVirtual)  { v.bits(VPOR, VPORD)(b, a, dst) }
+func (v bqLevel) xor(b Op, a, dst reg.VecVirtual) { v.bits(VPXOR, VPXORD)(b, a, dst) }
 
 func (v bqLevel) load(m Mem, r reg.VecVirtual) {
 	if v.wide {
@@ -299,19 +266,9 @@ func (v bqLevel) mask(w uint32) Op {
 
 func bytes4(b int) uint32 { return uint32(byte(b)) * 0x01010101 }
 
-// bqArgs reads fields of args.
-type bqArgs struct{ p reg.GPVirtual }
-
-func bqText(name string) bqArgs {
+// bqText begins a kernel, which takes args.
+func bqText(name string) argStruct {
 	TEXT(name, NOSPLIT, "func(a *byte)")
 	Pragma("noescape")
-	return bqArgs{Load(Param("a"), GP64()).(reg.GPVirtual)}
-}
-
-func (a bqArgs) field(off int) Mem { return Mem{Base: a.p, Disp: off} }
-
-func (a bqArgs) load(off int) reg.GPVirtual {
-	r := GP64()
-	MOVQ(a.field(off), r)
-	return r
+	return argStruct{arg("a")}
 }

@@ -27,8 +27,8 @@ type bqDirect struct {
 // both halves of the columns of the rows, it does one after the other.
 func (v bqLevel) direct(f *bqFormat, rows int) {
 	a := bqText(fmt.Sprintf("direct%s%sx%d", v.suffix(), f.name, rows))
-	k := &bqDirect{bqReader: v.reader(f, a), kind: f.kind(), rows: rows, out: a.load(bqAcc)}
-	panels := a.load(bqPanels)
+	k := &bqDirect{bqReader: v.reader(f, a), kind: f.kind(), rows: rows, out: a.value(bqAcc)}
+	panels := a.value(bqPanels)
 	switch {
 	case v.wide && k.table != nil:
 		v.xor(v.constant(0x80808080), k.table, k.table)
@@ -115,9 +115,9 @@ func (k *bqDirect) holdsResults() bool {
 
 // prefetchResults fetches where a panel's results go, to be written to, and what is added to
 // them: they may be in the cache of the processor that wrote or read there before.
-func (k *bqDirect) prefetchResults(a bqArgs) {
-	f := bqArgs{a.load(bqFinish)}
-	y, residual, rows := reg.R9, f.load(bqfResidual), f.load(bqfRows)
+func (k *bqDirect) prefetchResults(a argStruct) {
+	f := argStruct{a.value(bqFinish)}
+	y, residual, rows := reg.R9, f.value(bqfResidual), f.value(bqfRows)
 	MOVQ(f.field(bqfY), y)
 	ADDQ(a.field(bqAt), y)
 	ADDQ(a.field(bqAt), residual)
@@ -133,8 +133,8 @@ func (k *bqDirect) prefetchResults(a bqArgs) {
 }
 
 // finish stores a panel's results where they go in the end.
-func (k *bqDirect) finish(a bqArgs, panels reg.GPVirtual) {
-	f := bqArgs{a.load(bqFinish)}
+func (k *bqDirect) finish(a argStruct, panels reg.GPVirtual) {
+	f := argStruct{a.value(bqFinish)}
 	columns, m := GP32(), bqMasks{k: K()}
 	MOVL(U32(0xffff), columns)
 	CMPQ(panels, Imm(1))
@@ -149,11 +149,11 @@ func (k *bqDirect) finish(a bqArgs, panels reg.GPVirtual) {
 	k.clear(free[0])
 	CMPQ(s.bias, Imm(0))
 	JEQ(LabelRef("added"))
-	bias := f.load(bqfBias)
+	bias := f.value(bqfBias)
 	ADDQ(a.field(bqAt), bias)
 	m.load(Mem{Base: bias}, 0, s.biases[0])
 	Label("added")
-	s.y, s.residual, s.rows, s.scales = f.load(bqfY), f.load(bqfResidual), f.load(bqfRows), f.load(bqfScales)
+	s.y, s.residual, s.rows, s.scales = f.value(bqfY), f.value(bqfResidual), f.value(bqfRows), f.value(bqfScales)
 	ADDQ(a.field(bqAt), s.y)
 	TESTQ(s.residual, s.residual)
 	JEQ(LabelRef("row"))

@@ -35,14 +35,14 @@ func (f *bqFormat) fused() bool {
 // fours writes the product of an even number of rows, four or more, with some packed panels.
 func (f *bqFormat) fours() {
 	a := bqText("fours256" + f.name)
-	k := &bqFours{kind: f.kind(), f: f, slot: a.load(bqValues), q: a.load(bqQ), m: a.load(bqShift), spill: a.load(bqSpill)}
-	k.e = a.load(bqS)
+	k := &bqFours{kind: f.kind(), f: f, slot: a.value(bqValues), q: a.value(bqQ), m: a.value(bqShift), spill: a.value(bqSpill)}
+	k.e = a.value(bqS)
 	k.w, k.at, k.to, k.lines = GP64(), GP64(), GP64(), GP64()
 	Label("group")
-	k.next = a.load(bqFetch)
+	k.next = a.value(bqFetch)
 	MOVQ(a.field(bqLines), k.lines)
-	k.acc = a.load(bqAcc)
-	fours := a.load(bqRows)
+	k.acc = a.value(bqAcc)
+	fours := a.value(bqRows)
 	SHRQ(Imm(2), fours)
 	k.some(a, 4, "first")
 	DECQ(fours)
@@ -52,13 +52,13 @@ func (f *bqFormat) fours() {
 	DECQ(fours)
 	JNE(LabelRef("four"))
 	Label("pair")
-	rows := a.load(bqRows)
+	rows := a.value(bqRows)
 	TESTQ(U32(2), rows)
 	JEQ(LabelRef("next"))
 	k.some(a, 2, "last")
 	Label("next")
 	ADDQ(a.field(bqSlots), k.slot)
-	group := a.load(bqGroup)
+	group := a.value(bqGroup)
 	for _, field := range []int{bqFetch, bqW, bqHeader} {
 		ADDQ(group, a.field(field))
 	}
@@ -69,7 +69,7 @@ func (f *bqFormat) fours() {
 }
 
 // some multiplies the next rows.
-func (k *bqFours) some(a bqArgs, rows int, which string) {
+func (k *bqFours) some(a argStruct, rows int, which string) {
 	bqPrefetchShare(a, k.next, k.lines, which)
 	ones := YMM()
 	VMOVDQU(bitsConst(0x00010001), ones)
@@ -81,7 +81,7 @@ func (k *bqFours) some(a bqArgs, rows int, which string) {
 		VPBROADCASTD(Mem{Base: k.e, Disp: 4 * r}, e)
 		VMOVDQU(e, k.extra(r))
 	}
-	n := a.load(bqPanels)
+	n := a.value(bqPanels)
 	MOVQ(k.slot, k.at)
 	MOVQ(k.acc, k.to)
 	unpack := which == "first"
@@ -110,7 +110,7 @@ func (k *bqFours) extra(r int) Mem  { return Mem{Base: k.spill, Disp: 128 + 32*r
 
 // panel adds the products of some rows with a group of a panel to the results. Words add up
 // 16 products each.
-func (k *bqFours) panel(a bqArgs, rows int, unpack bool) {
+func (k *bqFours) panel(a argStruct, rows int, unpack bool) {
 	x := k.products(rows, unpack)
 	for h := range 2 {
 		dw, min := k.scales(a, h, unpack)
@@ -183,7 +183,7 @@ func (k *bqFours) codes(t, h int, mask reg.VecVirtual, unpack bool) reg.VecVirtu
 }
 
 // scales gives the scale of half h of the columns, and the negative minimum.
-func (k *bqFours) scales(a bqArgs, h int, unpack bool) (dw, min reg.VecVirtual) {
+func (k *bqFours) scales(a argStruct, h int, unpack bool) (dw, min reg.VecVirtual) {
 	numbers := make([]reg.VecVirtual, 1+k.kind.extras())
 	if unpack {
 		r := &bqReader{f: k.f, w: k.w, columns: []int{h}}

@@ -51,8 +51,8 @@ func (v bqLevel) halfKernels(f bqFloat) {
 // floats: chains of fused multiply-adds in order, enough of them not to wait.
 func (v bqLevel) half(f bqFloat, rows, panels int) {
 	a := bqText(fmt.Sprintf("%s%sx%dp%d", f.name, v.suffix(), rows, panels))
-	x, ldx, k, out, step := a.load(bqhX), a.load(bqhLDX), a.load(bqhK), a.load(bqhAcc), a.load(bqhPanel)
-	w := []reg.GPVirtual{a.load(bqhW)}
+	x, ldx, k, out, step := a.value(bqhX), a.value(bqhLDX), a.value(bqhK), a.value(bqhAcc), a.value(bqhPanel)
+	w := []reg.GPVirtual{a.value(bqhW)}
 	for i := 1; i < panels; i++ {
 		p := GP64()
 		LEAQ(Mem{Base: w[i-1], Index: step, Scale: 1}, p)
@@ -109,7 +109,7 @@ func (v bqLevel) half(f bqFloat, rows, panels int) {
 // rows are some distance apart.
 func (v bqLevel) widen(f bqFloat) {
 	a := bqText(f.name + "Widen" + v.suffix())
-	w, k, out, ld := a.load(bqhW), a.load(bqhK), a.load(bqhAcc), a.load(bqhLDW)
+	w, k, out, ld := a.value(bqhW), a.value(bqhK), a.value(bqhAcc), a.value(bqhLDW)
 	Label("k")
 	PREFETCHT0(Mem{Base: w, Disp: 1024})
 	for h := range v.halves() {

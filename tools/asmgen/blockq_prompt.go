@@ -33,7 +33,7 @@ func bqPromptKernels() {
 		if bqFormats[i].scales >= bqSingle {
 			continue // MatMulNBits knows no prompts
 		}
-		d := &bqDecode{bqReader: &bqReader{bqLevel: bqLevel{wide: true}, f: &bqFormats[i], columns: []int{0}}}
+		d := &bqDecode{bqReader: &bqReader{bqLevel: bqLevel{avx512}, f: &bqFormats[i], columns: []int{0}}}
 		d.write()
 	}
 	bqPromptProduct()
@@ -51,9 +51,9 @@ type bqDecode struct {
 
 func (d *bqDecode) write() {
 	a := bqText("decode" + d.f.name)
-	d.w, d.ahead = a.load(bqpaW), a.load(bqpaAhead)
-	d.out = a.load(bqpaB)
-	units := a.load(bqpaGroups)
+	d.w, d.ahead = a.value(bqpaW), a.value(bqpaAhead)
+	d.out = a.value(bqpaB)
+	units := a.value(bqpaGroups)
 	if d.f.headerBytes() > 0 {
 		SHRQ(Imm(3), units)
 	}
@@ -267,7 +267,7 @@ func bqPromptProduct() {
 // order of the weights.
 func bqRoundTile() {
 	a := bqText("roundTile")
-	x, out, groups, ldx := a.load(bqpaA), a.load(bqpaB), a.load(bqpaGroups), a.load(bqpaLDX)
+	x, out, groups, ldx := a.value(bqpaA), a.value(bqpaB), a.value(bqpaGroups), a.value(bqpaLDX)
 	words := make([]uint32, 16)
 	for i := range words {
 		words[i] = uint32(i/2*4+i%2) | uint32(i/2*4+i%2+2)<<16
@@ -275,7 +275,7 @@ func bqRoundTile() {
 	order := ZMM()
 	VMOVDQU32((&gemmKernel{}).constant("promptOrder", words), order)
 	Label("group")
-	from, to, rows := GP64(), GP64(), a.load(bqpaRows)
+	from, to, rows := GP64(), GP64(), a.value(bqpaRows)
 	MOVQ(x, from)
 	MOVQ(out, to)
 	Label("row")

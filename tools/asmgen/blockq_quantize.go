@@ -27,8 +27,8 @@ type bqRowTile struct {
 // bqQuantizeTile writes the quantization of a tile.
 func bqQuantizeTile(name string, pairs bool) {
 	a := bqText(name)
-	t := &bqRowTile{pairs: pairs, q: a.load(bqqQ), m: a.load(bqqShift), half: a.load(bqqSHalf), groups: a.load(bqqGroups), step: GP64()}
-	t.x[0], t.ldx[1] = a.load(bqqX), a.load(bqqLDX)
+	t := &bqRowTile{pairs: pairs, q: a.value(bqqQ), m: a.value(bqqShift), half: a.value(bqqSHalf), groups: a.value(bqqGroups), step: GP64()}
+	t.x[0], t.ldx[1] = a.value(bqqX), a.value(bqqLDX)
 	t.ldx[3] = GP64()
 	LEAQ(Mem{Base: t.ldx[1], Index: t.ldx[1], Scale: 2}, t.ldx[3])
 	for i := 1; i < 4; i++ {
@@ -98,7 +98,7 @@ func (t *bqRowTile) row(r, h int) Mem {
 
 // raise raises the magnitudes of each row to those of a group.
 func (t *bqRowTile) raise(rows []reg.VecVirtual) {
-	mask := bqLevel{wide: true}.constant(0x7fffffff)
+	mask := bqLevel{avx512}.constant(0x7fffffff)
 	for r, most := range rows {
 		for h := range 2 {
 			x := ZMM()
@@ -112,7 +112,7 @@ func (t *bqRowTile) raise(rows []reg.VecVirtual) {
 func (t *bqRowTile) zeros() []reg.VecVirtual {
 	rows := make([]reg.VecVirtual, 16)
 	for r := range rows {
-		rows[r] = bqLevel{wide: true}.constant(0)
+		rows[r] = bqLevel{avx512}.constant(0)
 	}
 	return rows
 }
@@ -156,8 +156,8 @@ func bqPairs(x []reg.VecVirtual, join, low, high func(b, a, r Op)) (out []reg.Ve
 
 // scales stores the rows' scales. It gives 127 over the largest of each, 0 where a row counts
 // as zero or has something that is not finite, and a mask of the others.
-func (t *bqRowTile) scales(a bqArgs) (inverse reg.VecVirtual, good reg.OpmaskVirtual) {
-	v := bqLevel{wide: true}
+func (t *bqRowTile) scales(a argStruct) (inverse reg.VecVirtual, good reg.OpmaskVirtual) {
+	v := bqLevel{avx512}
 	left, whole := GP64(), GP64()
 	MOVQ(t.groups, left)
 	MOVQ(t.groups, whole)
@@ -185,13 +185,13 @@ func (t *bqRowTile) scales(a bqArgs) (inverse reg.VecVirtual, good reg.OpmaskVir
 	VMULPS_BCST(bitsConst(bqScaleDown), scale, scale)
 	KNOTW(finite, finite)
 	VMOVDQA32(v.constant(0x7fc00000), finite, scale)
-	VMOVUPS(scale, Mem{Base: a.load(bqqScale)})
+	VMOVUPS(scale, Mem{Base: a.value(bqqScale)})
 	return inverse, good
 }
 
 // shifts stores those of a group, and what its numbers are multiplied by.
 func (t *bqRowTile) shifts(inverse reg.VecVirtual, good reg.OpmaskVirtual, inverses Mem) {
-	v := bqLevel{wide: true}
+	v := bqLevel{avx512}
 	rows := t.zeros()
 	t.raise(rows)
 	finer, by := t.largest(rows), ZMM()
@@ -215,7 +215,7 @@ func (t *bqRowTile) shifts(inverse reg.VecVirtual, good reg.OpmaskVirtual, inver
 // sums stores what is made of the sums of the group before, whose bytes are in
 // memory by now.
 func (t *bqRowTile) sums() {
-	v := bqLevel{wide: true}
+	v := bqLevel{avx512}
 	ones := v.constant(0x01010101)
 	x := make([]reg.VecVirtual, 8) // of two rows, each in two halves
 	for i := range x {
@@ -247,7 +247,7 @@ func (t *bqRowTile) sums() {
 // store writes the sum, shifted, at m, and as an integer times -128 two
 // steps on, or one for whole groups.
 func (t *bqRowTile) store(sum, shift reg.VecVirtual, m Mem) {
-	f, c, shifted := ZMM(), bqLevel{wide: true}.constant(0), ZMM()
+	f, c, shifted := ZMM(), bqLevel{avx512}.constant(0), ZMM()
 	if t.pairs {
 		VCVTDQ2PS(sum, f)
 		VMULPS(shift, f, f)
@@ -270,8 +270,8 @@ const bqRowsAtOnce = 4
 // reduces across registers what four rows reduce in lanes.
 func bqQuantizeRows() {
 	a := bqText("quantize256x4")
-	t := &bqFourRows{a: a, x: a.load(bqqX), ldx: a.load(bqqLDX), q: a.load(bqqQ)}
-	groups, rows := a.load(bqqGroups), a.load(bqqRows)
+	t := &bqFourRows{a: a, x: a.value(bqqX), ldx: a.value(bqqLDX), q: a.value(bqqQ)}
+	groups, rows := a.value(bqqGroups), a.value(bqqRows)
 	t.ldx3, t.step = GP64(), GP64()
 	qStep := GP64()
 	LEAQ(Mem{Base: t.ldx, Index: t.ldx, Scale: 2}, t.ldx3)
@@ -284,7 +284,7 @@ func bqQuantizeRows() {
 	t.ones, t.ones16 = t.constant(0x01010101), t.constant(0x00010001)
 	t.inverses, t.goods = AllocLocal(4*bqRowsAtOnce), AllocLocal(4*bqRowsAtOnce)
 	inverse := t.scales(t.largest())
-	m, s, c, sHalf, cHalf := a.load(bqqShift), a.load(bqqS), a.load(bqqC), a.load(bqqSHalf), a.load(bqqCHalf)
+	m, s, c, sHalf, cHalf := a.value(bqqShift), a.value(bqqS), a.value(bqqC), a.value(bqqSHalf), a.value(bqqCHalf)
 	Label("group")
 	shift := t.shift(m, inverse)
 	halves := bqQuads256(t.bytes(), func(b, a, r Op) { VPADDD(b, a, r) }) // of rows, in the lanes
@@ -302,7 +302,7 @@ func bqQuantizeRows() {
 // bqFourRows is bqQuantizeRows at work.
 type bqFourRows struct {
 	bqLevel
-	a                bqArgs
+	a                argStruct
 	x, ldx, ldx3, q  reg.GPVirtual
 	step             reg.GPVirtual // from group to group of what has 4 bytes for a row
 	order, magnitude reg.VecVirtual
@@ -320,7 +320,7 @@ func (t *bqFourRows) row(x reg.GPVirtual, r, i int) Mem {
 func (t *bqFourRows) largest() reg.VecVirtual {
 	all := XMM()
 	VPXOR(all, all, all)
-	at, to, left := t.a.load(bqqX), t.a.load(bqqShift), t.a.load(bqqGroups)
+	at, to, left := t.a.value(bqqX), t.a.value(bqqShift), t.a.value(bqqGroups)
 	Label("largest")
 	var most [bqRowsAtOnce]reg.VecVirtual
 	for r := range most {
@@ -363,7 +363,7 @@ func (t *bqFourRows) scales(largest reg.VecVirtual) (inverse reg.VecVirtual) {
 	VMULPS(bitsConst(bqScaleDown), scale, scale)
 	VPANDN(bitsConst(0x7fc00000), finite, nan)
 	VPOR(nan, scale, scale)
-	VMOVUPS(scale, Mem{Base: t.a.load(bqqScale)})
+	VMOVUPS(scale, Mem{Base: t.a.value(bqqScale)})
 	return inverse
 }
 

@@ -28,11 +28,11 @@ type bqWholeTile struct {
 }
 
 func bqQuantizeWhole(n int) {
-	t := &bqWholeTile{bqLevel: bqLevel{wide: true}, n: n}
+	t := &bqWholeTile{bqLevel: bqLevel{avx512}, n: n}
 	a := bqText(fmt.Sprintf("quantize512Tile%d", n))
 	t.load(a)
 	t.scales(a)
-	q, m, s, c, sHalf, cHalf := a.load(bqqQ), a.load(bqqShift), a.load(bqqS), a.load(bqqC), a.load(bqqSHalf), a.load(bqqCHalf)
+	q, m, s, c, sHalf, cHalf := a.value(bqqQ), a.value(bqqShift), a.value(bqqS), a.value(bqqC), a.value(bqqSHalf), a.value(bqqCHalf)
 	inverses := AllocLocal(4 * bqBlocks)
 	order := t.words("tileOrder", func(i int) int { return i%4*4 + i/8*2 + i/4%2 })
 	plain, slots := t.halves(8), t.slots()
@@ -99,11 +99,11 @@ func bqQuantizeWhole(n int) {
 }
 
 // load loads what says where the rows are.
-func (t *bqWholeTile) load(a bqArgs) {
-	t.x[0], t.whole, t.left = a.load(bqqX), a.load(bqqGroups), GP64()
+func (t *bqWholeTile) load(a argStruct) {
+	t.x[0], t.whole, t.left = a.value(bqqX), a.value(bqqGroups), GP64()
 	SHLQ(Imm(7), t.whole)
 	if t.n > 1 {
-		t.ldx[1], t.ldx[3] = a.load(bqqLDX), GP64()
+		t.ldx[1], t.ldx[3] = a.value(bqqLDX), GP64()
 		LEAQ(Mem{Base: t.ldx[1], Index: t.ldx[1], Scale: 2}, t.ldx[3])
 	}
 	if t.n == 8 {
@@ -147,8 +147,8 @@ func (t *bqWholeTile) largest(x []reg.VecVirtual) reg.VecVirtual {
 
 // scales stores the rows' scales, and the largest of each block where its shift comes. It
 // makes what is common to all of a row.
-func (t *bqWholeTile) scales(a bqArgs) {
-	most, mask, m := t.constant(0), t.constant(0x7fffffff), a.load(bqqShift)
+func (t *bqWholeTile) scales(a argStruct) {
+	most, mask, m := t.constant(0), t.constant(0x7fffffff), a.value(bqqShift)
 	t.count()
 	Label("largest")
 	all := make([]reg.VecVirtual, bqBlocks)
@@ -193,7 +193,7 @@ func (t *bqWholeTile) scales(a bqArgs) {
 	VMULPS_BCST(bitsConst(bqScaleDown), scale, scale)
 	KNOTW(finite, finite)
 	VMOVDQA32(t.constant(0x7fc00000), finite, scale)
-	switch to := (Mem{Base: a.load(bqqScale)}); t.n {
+	switch to := (Mem{Base: a.value(bqqScale)}); t.n {
 	case 1:
 		VMOVSS(scale.AsX(), to)
 	case 4:

@@ -21,10 +21,10 @@ type bqReader struct {
 	thrifty  bool              // reads bits again rather than hold them: few registers are left
 }
 
-func (v bqLevel) reader(f *bqFormat, a bqArgs) *bqReader {
-	r := &bqReader{bqLevel: v, f: f, w: a.load(bqW), ahead: a.load(bqAhead), thrifty: !v.wide, columns: []int{0, 1}[:v.halves()]}
+func (v bqLevel) reader(f *bqFormat, a argStruct) *bqReader {
+	r := &bqReader{bqLevel: v, f: f, w: a.value(bqW), ahead: a.value(bqAhead), thrifty: !v.wide, columns: []int{0, 1}[:v.halves()]}
 	if v.wide {
-		r.far = a.load(bqFar)
+		r.far = a.value(bqFar)
 	}
 	r.masks()
 	return r

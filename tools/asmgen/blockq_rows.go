@@ -23,12 +23,12 @@ const (
 // finish writes the storing of results: plus the bias, plus the residual.
 func (v bqLevel) finish() {
 	a := bqText("finish" + v.suffix())
-	s := &bqStore{bqLevel: v, acc: a.load(bqfAcc), y: a.load(bqfY), residual: a.load(bqfResidual), rows: a.load(bqfRows)}
-	bias := a.load(bqfBias)
+	s := &bqStore{bqLevel: v, acc: a.value(bqfAcc), y: a.value(bqfY), residual: a.value(bqfResidual), rows: a.value(bqfRows)}
+	bias := a.value(bqfBias)
 	s.bias = bias
-	s.ahead = a.load(bqfAhead)
-	s.scales = a.load(bqfScales)
-	s.ldy, s.ldr = a.load(bqfLDY), a.load(bqfLDR)
+	s.ahead = a.value(bqfAhead)
+	s.scales = a.value(bqfScales)
+	s.ldy, s.ldr = a.value(bqfLDY), a.value(bqfLDR)
 	m := v.columnMasks(a.field(bqfMask))
 	for range v.halves() {
 		s.biases, s.sums, s.added = append(s.biases, v.zeroed()), append(s.sums, v.reg()), append(s.added, v.reg())
@@ -176,14 +176,14 @@ const (
 // bqQuantize writes the quantization of a row: to 8-bit integers, for AVX2 and all
 // above, or to bfloat16 as tiles of AMX have it.
 func bqQuantize(tiles bool) {
-	v := bqLevel{}
+	v := bqLevel{avx2}
 	name, bytes := "quantize256", uint64(5)
 	if tiles {
 		name, bytes = "quantize512", 6
 	}
 	a := bqText(name)
-	x, q, groups, rows := a.load(bqqX), a.load(bqqQ), a.load(bqqGroups), a.load(bqqRows)
-	m, s, c, sHalf, cHalf := a.load(bqqShift), a.load(bqqS), a.load(bqqC), a.load(bqqSHalf), a.load(bqqCHalf)
+	x, q, groups, rows := a.value(bqqX), a.value(bqqQ), a.value(bqqGroups), a.value(bqqRows)
+	m, s, c, sHalf, cHalf := a.value(bqqShift), a.value(bqqS), a.value(bqqC), a.value(bqqSHalf), a.value(bqqCHalf)
 	step, qStep := GP64(), GP64()
 	MOVQ(rows, step)
 	SHLQ(Imm(2), step)
@@ -243,8 +243,8 @@ func bqQuantize(tiles bool) {
 
 // bqRowScale stores a row's scale. It gives 127 over the largest magnitude, and a mask: both
 // are zero where the row counts as zero or has something that is not finite.
-func bqRowScale(a bqArgs, x, groups reg.GPVirtual) (inverse, good reg.VecVirtual) {
-	v := bqLevel{}
+func bqRowScale(a argStruct, x, groups reg.GPVirtual) (inverse, good reg.VecVirtual) {
+	v := bqLevel{avx2}
 	at, left := GP64(), GP64()
 	MOVQ(x, at)
 	MOVQ(groups, left)
@@ -278,7 +278,7 @@ func bqRowScale(a bqArgs, x, groups reg.GPVirtual) (inverse, good reg.VecVirtual
 	nan := XMM()
 	VPANDN(bitsConst(0x7fc00000), finite.AsX(), nan)
 	VPOR(nan, scale, scale)
-	VMOVSS(scale, Mem{Base: a.load(bqqScale)})
+	VMOVSS(scale, Mem{Base: a.value(bqqScale)})
 	VMOVSHDUP(quotients, quotients)
 	VBROADCASTSS(quotients, inverse)
 	return inverse, good
@@ -318,7 +318,7 @@ func bqStoreTileRow(x reg.VecVirtual, q reg.GPVirtual) {
 // bqLargest is the largest magnitude in every lane, as bits: those of numbers
 // that are not finite are the largest.
 func bqLargest(e [4]reg.VecVirtual) reg.VecVirtual {
-	v := bqLevel{}
+	v := bqLevel{avx2}
 	mask, most := v.constant(0x7fffffff), YMM()
 	VPAND(mask, e[0], most)
 	for _, x := range e[1:] {

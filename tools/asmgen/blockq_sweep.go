@@ -73,20 +73,20 @@ func (kind bqKind) sweep(nibbles bool) {
 		codes = "Nibbles"
 	}
 	a := bqText(fmt.Sprintf("sweep256%s%s", kind, codes))
-	k := &bqSweep{kind: kind, nibbles: nibbles, slot: a.load(bqValues), q: a.load(bqQ), m: a.load(bqShift), spill: a.load(bqSpill)}
+	k := &bqSweep{kind: kind, nibbles: nibbles, slot: a.value(bqValues), q: a.value(bqQ), m: a.value(bqShift), spill: a.value(bqSpill)}
 	switch kind {
 	case bqPlain, bqPair:
-		k.e = a.load(bqC)
+		k.e = a.value(bqC)
 	case bqOffset, bqTwoOffsets:
-		k.e = a.load(bqS)
+		k.e = a.value(bqS)
 	}
 	k.at, k.sums, k.to = GP64(), GP64(), GP64()
 	k.lines = GP64()
 	Label("group")
-	k.next = a.load(bqFetch)
+	k.next = a.value(bqFetch)
 	MOVQ(a.field(bqLines), k.lines)
-	k.acc = a.load(bqAcc)
-	pairs := a.load(bqRows)
+	k.acc = a.value(bqAcc)
+	pairs := a.value(bqRows)
 	SHRQ(Imm(1), pairs)
 	Label("pair")
 	bqPrefetchShare(a, k.next, k.lines, "")
@@ -102,11 +102,11 @@ func (kind bqKind) sweep(nibbles bool) {
 	DECQ(pairs)
 	JNE(LabelRef("pair"))
 	if kind.extras() == 2 { // the halves of K have numbers of their own
-		rows := a.load(bqRows)
+		rows := a.value(bqRows)
 		LEAQ(Mem{Base: k.e, Index: rows, Scale: 4}, k.e)
 	}
 	ADDQ(a.field(bqSlots), k.slot)
-	group := a.load(bqGroup)
+	group := a.value(bqGroup)
 	ADDQ(group, a.field(bqFetch))
 	DECQ(a.field(bqUnits))
 	JNE(LabelRef("group"))
@@ -116,8 +116,8 @@ func (kind bqKind) sweep(nibbles bool) {
 
 // bqPrefetchShare asks for some rows' share of the lines that are unpacked later: all at once
 // would be more than the processor asks for at a time, and waits would follow.
-func bqPrefetchShare(a bqArgs, next, lines reg.GPVirtual, suffix string) {
-	n := a.load(bqShare)
+func bqPrefetchShare(a argStruct, next, lines reg.GPVirtual, suffix string) {
+	n := a.value(bqShare)
 	Label("line" + suffix)
 	PREFETCHT0(Mem{Base: next})
 	ADDQ(Imm(64), next)
@@ -133,10 +133,10 @@ func bqPrefetchShare(a bqArgs, next, lines reg.GPVirtual, suffix string) {
 func (k *bqSweep) last(i int) bool { return i == k.kind.vectors()/4-1 }
 
 // pass multiplies vectors 4·i to 4·i+3 of the group.
-func (k *bqSweep) pass(a bqArgs, i int) {
+func (k *bqSweep) pass(a argStruct, i int) {
 	k.constants(a, i)
 	q := k.numbers(i)
-	n := a.load(bqPanels)
+	n := a.value(bqPanels)
 	MOVQ(k.slot, k.at)
 	LEAQ(Mem{Base: k.spill, Disp: bqSweepSums}, k.sums)
 	if k.last(i) {
@@ -157,11 +157,11 @@ func (k *bqSweep) pass(a bqArgs, i int) {
 }
 
 // constants loads what is the same for all panels; what there are no registers for waits.
-func (k *bqSweep) constants(a bqArgs, i int) {
+func (k *bqSweep) constants(a argStruct, i int) {
 	spread := func(half, r int) reg.VecVirtual {
 		x, m := YMM(), Mem{Base: k.e, Disp: 4 * r}
 		if half > 0 {
-			m.Index, m.Scale = a.load(bqRows), 4
+			m.Index, m.Scale = a.value(bqRows), 4
 		}
 		VPBROADCASTD(m, x)
 		return x
@@ -380,7 +380,7 @@ func (v bqLevel) spread(f *bqFormat) {
 	if f.signed() {
 		kind = bqSigned
 	}
-	base, out, panels, at := a.load(bqW), a.load(bqValues), a.load(bqPanels), GP64()
+	base, out, panels, at := a.value(bqW), a.value(bqValues), a.value(bqPanels), GP64()
 	Label("panel")
 	if f.headerBytes() != 0 {
 		MOVQ(base, r.w)
@@ -391,7 +391,7 @@ func (v bqLevel) spread(f *bqFormat) {
 		MOVQ(base, r.w)
 	}
 	MOVQ(out, at)
-	groups := a.load(bqUnits)
+	groups := a.value(bqUnits)
 	Label("group")
 	for h := range v.halves() {
 		dw, more := r.scales(h)

@@ -31,7 +31,7 @@ type bqUnpack struct {
 
 // bqUnpackOf is for packed weights at bqpW.
 func bqUnpackOf(f *bqFormat) *bqUnpack {
-	v := bqLevel{wide: true}
+	v := bqLevel{avx512}
 	return &bqUnpack{bqReader: &bqReader{bqLevel: v, f: f, w: bqpW, columns: []int{0}}}
 }
 
