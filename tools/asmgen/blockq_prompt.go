@@ -68,19 +68,19 @@ func (d *bqDecode) looksUp() bool { return d.f.low == 4 && d.f.high == 0 }
 
 func (d *bqDecode) constants() {
 	f := d.f
-	words := make([]uint32, 16)
-	for i := range words {
-		words[i] = uint32(i) | uint32(16+i)<<16
+	numbers := make([]uint32, 16)
+	for i := range numbers {
+		numbers[i] = uint32(i) | uint32(16+i)<<16
 	}
 	pairs := ZMM()
-	VMOVDQU32((&gemmKernel{}).constant("promptPairs", words), pairs)
+	VMOVDQU32(words("promptPairs", numbers...), pairs)
 	d.pairs = pairs
 	if d.looksUp() {
-		for i := range words {
-			words[i] = math.Float32bits(float32(f.value(i)))
+		for i := range numbers {
+			numbers[i] = math.Float32bits(float32(f.value(i)))
 		}
 		table := ZMM()
-		VMOVDQU32((&gemmKernel{}).constant("floats"+f.name, words), table)
+		VMOVDQU32(words("floats"+f.name, numbers...), table)
 		d.table = table
 	} else if f.low < 8 {
 		d.lowMask = d.mask(bytes4(1<<f.low - 1))
@@ -268,12 +268,12 @@ func bqPromptProduct() {
 func bqRoundTile() {
 	a := bqText("roundTile")
 	x, out, groups, ldx := a.value(bqpaA), a.value(bqpaB), a.value(bqpaGroups), a.value(bqpaLDX)
-	words := make([]uint32, 16)
-	for i := range words {
-		words[i] = uint32(i/2*4+i%2) | uint32(i/2*4+i%2+2)<<16
+	numbers := make([]uint32, 16)
+	for i := range numbers {
+		numbers[i] = uint32(i/2*4+i%2) | uint32(i/2*4+i%2+2)<<16
 	}
 	order := ZMM()
-	VMOVDQU32((&gemmKernel{}).constant("promptOrder", words), order)
+	VMOVDQU32(words("promptOrder", numbers...), order)
 	Label("group")
 	from, to, rows := GP64(), GP64(), a.value(bqpaRows)
 	MOVQ(x, from)

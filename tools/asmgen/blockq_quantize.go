@@ -231,12 +231,12 @@ func (t *bqRowTile) sums() {
 	VMOVDQU32(Mem{Base: t.m, Disp: -64}, shift)
 	var halves [2]reg.VecVirtual
 	for h := range halves {
-		words := make([]uint32, 16)
-		for r := range words {
-			words[r] = uint32(r/8*16 + (r%2*2+h)*4 + r%8/2)
+		numbers := make([]uint32, 16)
+		for r := range numbers {
+			numbers[r] = uint32(r/8*16 + (r%2*2+h)*4 + r%8/2)
 		}
 		halves[h] = ZMM()
-		VMOVDQU32((&gemmKernel{}).constant([]string{"firstHalves", "secondHalves"}[h], words), halves[h])
+		VMOVDQU32(words([]string{"firstHalves", "secondHalves"}[h], numbers...), halves[h])
 		VPERMI2D(x[1], x[0], halves[h])
 		t.store(halves[h], shift, Mem{Base: t.half, Disp: 64*h - 128})
 	}
@@ -280,7 +280,7 @@ func bqQuantizeRows() {
 	MOVQ(rows, qStep)
 	SHLQ(Imm(5), qStep)
 	t.order, t.magnitude = YMM(), t.constant(0x7fffffff)
-	VMOVDQU((&gemmKernel{}).constant("quadOrder", []uint32{0, 4, 1, 5, 2, 6, 3, 7}), t.order)
+	VMOVDQU(words("quadOrder", 0, 4, 1, 5, 2, 6, 3, 7), t.order)
 	t.ones, t.ones16 = t.constant(0x01010101), t.constant(0x00010001)
 	t.inverses, t.goods = AllocLocal(4*bqRowsAtOnce), AllocLocal(4*bqRowsAtOnce)
 	inverse := t.scales(t.largest())

@@ -226,12 +226,12 @@ func (t *bqWholeTile) slots() reg.VecVirtual {
 }
 
 func (t *bqWholeTile) words(name string, word func(i int) int) reg.VecVirtual {
-	words := make([]uint32, 16)
-	for i := range words {
-		words[i] = uint32(word(i))
+	numbers := make([]uint32, 16)
+	for i := range numbers {
+		numbers[i] = uint32(word(i))
 	}
 	v := ZMM()
-	VMOVDQU32((&gemmKernel{}).constant(name, words), v)
+	VMOVDQU32(words(name, numbers...), v)
 	return v
 }
 

@@ -40,11 +40,11 @@ func (r *bqReader) masks() {
 		r.highMask = r.mask(bytes4((1<<f.high - 1) << f.low))
 	}
 	if f.table != "" {
-		words := make([]uint32, 4)
+		numbers := make([]uint32, 4)
 		for i, x := range bqTables[f.table] {
-			words[i/4] |= uint32(byte(x)) << (i % 4 * 8)
+			numbers[i/4] |= uint32(byte(x)) << (i % 4 * 8)
 		}
-		m := (&gemmKernel{}).constant(f.table, words)
+		m := words(f.table, numbers...)
 		r.table = r.reg()
 		if r.wide {
 			VBROADCASTI32X4(m, r.table)

@@ -120,7 +120,7 @@ func (v bqLevel) columnMasks(bits Mem) bqMasks {
 		return bqMasks{k: k}
 	}
 	one := YMM()
-	VMOVDQU((&gemmKernel{}).constant("columnBits", []uint32{1, 2, 4, 8, 16, 32, 64, 128}), one)
+	VMOVDQU(words("columnBits", 1, 2, 4, 8, 16, 32, 64, 128), one)
 	var m bqMasks
 	for h := range 2 {
 		y := YMM()
@@ -190,7 +190,7 @@ func bqQuantize(tiles bool) {
 	MOVQ(rows, qStep)
 	SHLQ(Imm(bytes), qStep)
 	order := YMM()
-	VMOVDQU((&gemmKernel{}).constant("quadOrder", []uint32{0, 4, 1, 5, 2, 6, 3, 7}), order)
+	VMOVDQU(words("quadOrder", 0, 4, 1, 5, 2, 6, 3, 7), order)
 	inverse, good := bqRowScale(a, x, groups)
 	Label("group")
 	var e [4]reg.VecVirtual

@@ -64,15 +64,15 @@ func (f *bqFormat) value(code int) int {
 // lookup loads a table of n values as bfloat16; those beyond 32 are read from
 // memory.
 func (u *bqUnpack) lookup(name string, n int, value func(int) int) reg.VecVirtual {
-	words := make([]uint32, n/2)
+	numbers := make([]uint32, n/2)
 	for i := range n {
 		x := math.Float32bits(float32(value(i)))
 		if x&0xffff != 0 {
 			panic(fmt.Sprintf("blockq: %d is no bfloat16", value(i)))
 		}
-		words[i/2] |= x >> 16 << (i % 2 * 16)
+		numbers[i/2] |= x >> 16 << (i % 2 * 16)
 	}
-	m := (&gemmKernel{}).constant(name, words)
+	m := words(name, numbers...)
 	u.more = m.Offset(64)
 	t := ZMM()
 	VMOVDQU16(m, t)
@@ -197,7 +197,7 @@ func (u *bqUnpack) loadBytes() {
 				matrix[(7-b)/4] |= 1 << (min(b, 3) + shift) << ((7 - b) % 4 * 8)
 			}
 			u.signs[i] = ZMM()
-			VPBROADCASTQ((&gemmKernel{}).constant([]string{"lowSigns", "highSigns"}[i], matrix), u.signs[i])
+			VPBROADCASTQ(words([]string{"lowSigns", "highSigns"}[i], matrix...), u.signs[i])
 		}
 		return
 	}

@@ -248,7 +248,7 @@ func (g *gemmKernel) loadOpmasks() {
 
 // loadVectorMasks expands tile.mask, a bit per column, for VMASKMOVPS.
 func (g *gemmKernel) loadVectorMasks() {
-	bits := g.constant("columnBits", []uint32{1, 2, 4, 8, 16, 32, 64, 128})
+	bits := words("columnBits", 1, 2, 4, 8, 16, 32, 64, 128)
 	one := YMM()
 	VMOVDQU(bits, one)
 	for j := range g.mask {
@@ -257,8 +257,6 @@ func (g *gemmKernel) loadVectorMasks() {
 		VPCMPEQD(one, g.mask[j], g.mask[j])
 	}
 }
-
-func (g *gemmKernel) constant(name string, values []uint32) Mem { return words(name, values...) }
 
 // unless jumps over what emit writes where a flag is not set.
 func (g *gemmKernel) unless(flag int, label string, emit func()) {

@@ -76,7 +76,7 @@ func (n *narrowKernel) store(dst reg.GPVirtual) {
 	}
 	// Packing saturates and interleaves halves: keep the low bytes only, which
 	// it leaves alone, and put the quarters in order at the end.
-	mask := n.constant("lowBytes", []uint32{255, 255, 255, 255, 255, 255, 255, 255})
+	mask := words("lowBytes", 255, 255, 255, 255, 255, 255, 255, 255)
 	for _, v := range n.v {
 		VPAND(mask, v, v)
 	}
