@@ -26,7 +26,7 @@ func (e *engine) gather(logits [][]float32) {
 	e.draws = e.draws[:0]
 	for _, w := range e.step {
 		q := w.sequence
-		for p := q.computed - w.n; p < q.computed; p++ {
+		for p := w.from; p < w.from+w.n; p++ {
 			if p == len(q.tokens)-1 || !q.wants(p) {
 				continue
 			}

@@ -123,7 +123,6 @@ func (e *engine) turn() (more bool) {
 	if len(e.step) == 0 {
 		return true
 	}
-	generating := e.step[0].role() == 0 // of a step that generates, if only in part, that comes first
 	logits, err := e.run(context.Background(), e.step)
 	computed := time.Now()
 	if err != nil {
@@ -133,7 +132,7 @@ func (e *engine) turn() (more bool) {
 	e.sched.computed(e.step)
 	e.choose(logits)
 	e.account(decided.Sub(start)+time.Since(computed), time.Since(start))
-	if generating {
+	if e.step[0].role() == 0 { // it generates, if only in part: that comes first
 		e.packBetween(time.Since(start))
 	}
 	return true

@@ -142,7 +142,7 @@ func compile(src *source) (*chat.Template, error) {
 // fails now, and has weights packed while there is nothing else to do.
 func (m *Model) Warm() error {
 	q := &sequence{request: &request{Request: &textgen.Request{PromptLogprobs: -1}}, tokens: []int32{0}, blocks: []int32{0}}
-	if err := m.runner.plan([]work{{q, 1}}); err != nil {
+	if err := m.runner.plan([]work{{q, 0, 1}}); err != nil {
 		return err
 	}
 	m.engine.packAgain()

@@ -163,7 +163,7 @@ func (r *runner) write(step []work) {
 		}
 		r.sequences[2*i], r.sequences[2*i+1] = int32(len(r.tokens)), int32(w.n)
 		copy(r.tables[i*r.width:(i+1)*r.width], w.blocks)
-		for p := w.computed; p < w.computed+w.n; p++ {
+		for p := w.from; p < w.from+w.n; p++ {
 			r.tokens = append(r.tokens, w.tokens[p])
 			r.positions = append(r.positions, int32(p))
 			r.slots = append(r.slots, w.blocks[p/kv.BlockTokens]*kv.BlockTokens+int32(p%kv.BlockTokens))

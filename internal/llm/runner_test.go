@@ -32,9 +32,9 @@ func TestPlansAreFew(t *testing.T) {
 
 // What fills up a step has the role of the rest, if all have one.
 func TestRolesOfPadding(t *testing.T) {
-	part := func(prompt, computed, n, tokens int) work {
+	part := func(prompt, from, n, tokens int) work {
 		r := &request{Request: &textgen.Request{PromptLogprobs: -1}}
-		return work{&sequence{request: r, prompt: prompt, tokens: make([]int32, tokens), computed: computed, blocks: make([]int32, blocksFor(tokens))}, n}
+		return work{&sequence{request: r, prompt: prompt, tokens: make([]int32, tokens), blocks: make([]int32, blocksFor(tokens))}, from, n}
 	}
 	many := func(n int, w work) (all []work) {
 		for range n {

@@ -40,16 +40,16 @@ type scheduler struct {
 // 128k tokens.
 const maxLogits = 128
 
-// work is a sequence's part in a step: its next n tokens.
+// work is a sequence's part in a step: n tokens from number from on.
 type work struct {
 	*sequence
-	n int
+	from, n int
 }
 
 // role is 0 for tokens that were generated, and 1 for those of the prompt, of which
-// work has either, until it is computed. Those that were generated come first in a step.
+// work has either. Those that were generated come first in a step.
 func (w work) role() int {
-	if w.computed >= w.prompt {
+	if w.from >= w.prompt {
 		return 0
 	}
 	return 1
@@ -108,7 +108,7 @@ func (s *scheduler) next(step []work) []work {
 			}
 			logits -= n
 		}
-		step = append(step, work{q, n})
+		step = append(step, work{q, q.computed, n})
 		used += n
 		s.served[q.Tenant] += n
 	}
