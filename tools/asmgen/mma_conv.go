@@ -66,14 +66,14 @@ const convAheadBytes = 2048
 // tiles add up the next one. Sums stay in tile registers over all steps, tiles 0 to 3; 4
 // and 5 are of the input, 6 and 7 of the weights.
 type convLoop struct {
-	tall, silu bool
+	tileLoop // rows are those of a piece
+	silu     bool
 
-	t, a, lda, b, ldb, far, steps, offsets, count GPPhysical
-	rows, src, dst, halfC, flags                  GPPhysical // of what is being finished: rows of a piece
+	offsets, count GPPhysical
+	halfC, flags   GPPhysical // of what is being finished
 
-	tileA, tile, tiles, panels, panelB, panelDst, panelRes, panelBias Mem
-	sums, others                                                      Mem
-	ofDst, ofRes, halfR, res, piece, pieces                           Mem // of what is being finished
+	tileA, tile                        Mem
+	ofDst, ofRes, halfR, piece, pieces Mem // of what is being finished
 
 	second OpmaskVirtual // whether there are the second 16 channels
 }
@@ -87,8 +87,7 @@ var (
 
 // newConvLoop has registers for t and the rest.
 func newConvLoop(tall, silu bool) *convLoop {
-	return &convLoop{tall: tall, silu: silu, t: RDI, a: RAX, lda: RCX, b: RDX, ldb: RBX, far: R12, steps: R10, offsets: R9, count: R11,
-		rows: R13, src: RSI, dst: R8, halfC: R15, flags: R14}
+	return &convLoop{tileLoop: newTileLoop(tall), silu: silu, offsets: R9, count: R11, halfC: R15, flags: R14}
 }
 
 // mmaConvFinish writes what brings the sums of the first row tile and panel to their
@@ -136,22 +135,8 @@ func mmaConv(tall, silu bool) {
 	RET()
 }
 
-func (c *convLoop) field(off int) Mem { return Mem{Base: c.t, Disp: off} }
-
-func (c *convLoop) move(from, to Op) {
-	MOVQ(from, c.a)
-	MOVQ(c.a, to)
-}
-
-// begin loads the argument and configures the tiles.
 func (c *convLoop) begin() {
-	Load(Param("t"), c.t)
-	MOVQ(c.field(convConfig), c.a)
-	LDTILECFG(At{Base: c.a})
-	MOVQ(c.field(convLDA), c.lda)
-	MOVQ(c.lda, c.far)
-	SHLQ(Imm(4), c.far)
-	MOVQ(U32(128), c.ldb)
+	c.configure(convConfig, convLDA)
 	c.move(c.field(convB), c.panelB)
 	c.beginFinish()
 	ADDQ(U32(stripSumBytes), c.a)

@@ -62,15 +62,14 @@ const stripSumBytes = 4096 // of a row tile
 // the next one: they are different units of a core. Sums stay in tile registers over
 // all of K, tiles 0 to 3; 4 and 5 are of A, 6 and 7 of B.
 type strip struct {
-	tall   bool
+	tileLoop
 	gelu   bool
 	coarse *coarseGelu
 
-	t, a, lda, b, ldb, far, steps, next, tile GPPhysical
-	rows, src, dst, count                     GPPhysical // of what is being finished; rows before the next step
+	next, tile GPPhysical
+	count      GPPhysical // rows before the next step
 
-	panelB, panelDst, panelRes, panelBias, columns, panels, tiles, runs Mem
-	sums, others, res, rowBias                                          Mem
+	columns, runs, rowBias Mem
 
 	mask                        [2]OpmaskVirtual
 	whole                       OpmaskVirtual
@@ -80,8 +79,7 @@ type strip struct {
 
 // newStrip has registers for t and the rest.
 func newStrip(tall, gelu bool) *strip {
-	s := &strip{tall: tall, gelu: gelu, t: RDI, a: RAX, lda: RCX, b: RDX, ldb: RBX, far: R12, steps: R10, next: R15, tile: R11,
-		rows: R13, src: RSI, dst: R8, count: R9}
+	s := &strip{tileLoop: newTileLoop(tall), gelu: gelu, next: R15, tile: R11, count: R9}
 	s.alpha, s.beta, s.lo, s.hi, s.slope_ = s.field(stripAlpha), s.field(stripBeta), s.field(stripLo), s.field(stripHi), s.field(stripSlope)
 	return s
 }
@@ -131,24 +129,10 @@ func mmaStrip(tall, gelu bool) {
 	RET()
 }
 
-func (s *strip) field(off int) Mem { return Mem{Base: s.t, Disp: off} }
-
 func (s *strip) ofTile(off int) Mem { return Mem{Base: s.tile, Disp: off} }
 
-func (s *strip) move(from, to Op) {
-	MOVQ(from, s.a)
-	MOVQ(s.a, to)
-}
-
-// begin loads the argument and configures the tiles.
 func (s *strip) begin() {
-	Load(Param("t"), s.t)
-	MOVQ(s.field(stripConfig), s.a)
-	LDTILECFG(At{Base: s.a})
-	MOVQ(s.field(stripLDA), s.lda)
-	MOVQ(s.lda, s.far)
-	SHLQ(Imm(4), s.far)
-	MOVQ(U32(128), s.ldb)
+	s.configure(stripConfig, stripLDA)
 	MOVQ(s.field(stripNext), s.next)
 	s.move(s.field(stripB), s.panelB)
 	s.move(s.field(stripPanels), s.panels)
